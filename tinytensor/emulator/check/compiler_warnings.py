@@ -18,12 +18,8 @@ _NUMBER = re.compile(r"true|false|-?\d+")
 
 @cache
 def uninitialized_variables(library: Path, kernel: str, kernels: tuple[str, ...]) -> tuple[Finding, ...]:
-    """Variables of a kernel that the compiler says are, or may be, used before they are set.
-
-    Args:
-        library: of the unit.
-        kernel: the instance.
-        kernels: names of all kernels of the source: what is said about others is left out.
+    """Variables of an instance that the compiler says are, or may be, used before they are set. What it says
+    of others of the `kernels` of the source is left out.
     """
     name = kernel.partition("<")[0]
     found: dict[Finding, None] = {}

@@ -101,19 +101,10 @@ def core_of_programs(build: Build) -> Path:
 def build_program(
     sources: Sequence[Path], folder: Path, *, check: bool = False, options: CompilerOptions | None = None
 ) -> Path:
-    """Compile a CUDA program to an executable that runs its kernels on the emulator.
+    """Compile a CUDA program to an executable in a folder, which runs its kernels on the emulator.
 
-    Args:
-        sources: its source files: .cu, and .cpp, .cc or .cxx for host code alone.
-        folder: where the executable is written.
-        check: whether every access of its kernels is checked.
-        options: of the compiler.
-
-    Returns:
-        The path of the executable.
-
-    Raises:
-        KernelError: there is no compiler, or a source does not compile, with the output of the compiler.
+    Its sources are .cu files, and .cpp, .cc or .cxx for host code alone. With `check` every access of its
+    kernels is checked. KernelError if there is no compiler, or a source does not compile.
     """
     build = WATCHED if check else FAST
     compiler = find_compiler()

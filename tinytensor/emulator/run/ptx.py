@@ -152,12 +152,8 @@ class UnknownError(Exception):
 
 
 def translated(text: str, *, strict: bool = True) -> str:
-    """The text with its asm statements in C++; the number of lines stays.
-
-    Args:
-        text: CUDA C++.
-        strict: replace an unknown instruction by an error; else its statement stays, since it may be code of
-            the host.
+    """The text with its asm statements in C++; the number of lines stays. An unknown instruction becomes an
+    error, or stays if it may be code of the host (not `strict`).
     """
     if "asm" not in text:
         return text
