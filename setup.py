@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 NVRTC = ["nvidia-cuda-nvrtc>=13,<14", "nvidia-cuda-runtime>=13,<14"]
 
 MPI = ["mpi4py>=4", "mpich>=4"]  # the wheel of mpich brings mpiexec; there is none for Windows
+PEERS = ["torch>=2.6"]
 MCP = "mcp>=2"  # for `python -m tinytensor mcp`: tools for coding agents
 
 EXTRAS = {
@@ -44,8 +45,9 @@ EXTRAS = {
         # 66 MB; there are none for macOS, where the tests that need them are skipped
         *[f"{name}; sys_platform != 'darwin'" for name in (*NVRTC, "nvidia-cuda-nvdisasm>=13,<14")],
     ],
+    "peers": PEERS,  # what the benchmarks time beside the engine
     "oracle": [
-        *["torch>=2.6", "transformers>=4.48", "tiktoken>=0.9"],
+        *[*PEERS, "transformers>=4.48", "tiktoken>=0.9"],
         *["einops>=0.8", "joblib>=1.4", "ml_dtypes>=0.5", "pandas>=2.2", "pyarrow>=17", MCP],
     ],
     "docs": [

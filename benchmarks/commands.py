@@ -89,7 +89,6 @@ def quick(options: Given) -> Iterable[Report]:
 
 
 def kernels_lab(options: Given) -> list[Report]:
-    """Run kernel ladders."""
     from benchmarks.kernels_lab import run as lab
     from benchmarks.kernels_lab.host import LADDER as HOST
 
@@ -119,7 +118,6 @@ def dry(options: Given) -> str:
 
 
 def first_day(options: Given) -> str:
-    """Run the steps of a first day on a GPU."""
     from benchmarks import first_day as day
 
     return f"written: {day.run(options.folder, options.only, rehearse=options.rehearse)}"

@@ -81,7 +81,6 @@ class Training:
         return self.finish(self.forward())
 
     def next_batch(self) -> None:
-        """Copy the next batch to the device."""
         for tensor, array in zip((self.inputs, self.targets), next(self.batches), strict=True):
             tensor.copy_(tt.from_numpy(array))
 

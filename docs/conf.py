@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def links(app: Any, name: str, source: list[str]) -> None:
     if name == "index":
         folder = HERE.parent
         source[0] = (folder / "README.md").read_text(encoding="utf-8") + source[0]
+    if name == "examples":
+        source[0] += "".join(shown(path) for path in sorted((HERE.parent / "examples").glob("*.py")))
 
     def link(found: re.Match[str]) -> str:
         mark, code, text, target, anchor = found.groups(default="")
@@ -89,6 +92,12 @@ def links(app: Any, name: str, source: list[str]) -> None:
 
     parts = re.split(CODE[page.suffix], source[0], flags=re.MULTILINE | re.DOTALL)  # text, code, text, …
     source[0] = "".join(part if i % 2 else LINK.sub(link, part) for i, part in enumerate(parts))
+
+
+def shown(path: Path) -> str:
+    """A section with the code of an example and what it prints."""
+    ran = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True)
+    return f"\n## {path.stem}\n\n```python\n{path.read_text()}```\n\n```text\n{ran.stdout}```\n"
 
 
 def plain(words: str) -> str:

@@ -158,9 +158,7 @@ class TrainConfig:
     # several times faster than float32
     tf32: bool = False
     batch_size: int = 12  # sequences per forward pass
-    # sampling of windows: random positions, consecutive, or documents: rows that begin with a document,
-    # filled by best fit
-    batch_order: Literal["random", "consecutive", "documents"] = "random"
+    batch_order: Literal["random", "consecutive"] = "random"  # of the windows in the training text
     gradient_accumulation_steps: int = 1  # forward and backward passes per optimizer step
     # record a step once, and replay it without Python between kernels (tt.capture): on one rank, without
     # float16. Steps that measure health run eagerly

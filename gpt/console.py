@@ -72,7 +72,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse, with the values of fields."""
+        """Parse arguments as argparse does, with the values of fields."""
         words = list(sys.argv[1:] if args is None else args)
         found, rest = super().parse_known_args(self._joined(words), namespace)
         for name, rule in self.rules.items():

@@ -52,7 +52,7 @@ def _run(run: Run) -> int:
         return exit_code(run.stopped_by)
     run.model, _ = load(folder)
     train_loss = evaluate(run.model, run.train_tokens.ids[: len(run.val_tokens or run.train_tokens.ids)], 32)
-    if (text := trainer.sample()) != trainer.sampled:  # the best model is not that of the last step
+    if (text := run.sample()) != trainer.sampled:  # the best model is not that of the last step
         print(f"\n--- sample ---\n{text}\n---")
     val = f"{run.best_loss:.3f}" if run.best_loss is not None else "none"
     guess = math.log(run.model_config.vocab_size)

@@ -1,18 +1,16 @@
 """tinytensor: a tensor engine that a person can see through."""
 
-import signal as _signal
 import sys as _sys
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 # `python -m tinytensor` and `python -m gpt`: Ctrl-C ends the imports below without a traceback; their
 # __main__.py restores the handler.
-if (
-    _sys.argv[:1] == ["-m"]
-    and {"tinytensor", "gpt"} & {*_sys.orig_argv}
-    and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
-):
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+if _sys.argv[:1] == ["-m"] and {"tinytensor", "gpt"} & {*_sys.orig_argv}:
+    import signal as _signal
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 from tinytensor import api as _api
 from tinytensor import autograd as _autograd
@@ -40,6 +38,8 @@ if TYPE_CHECKING:  # type checkers follow the imports, and report a missing name
     from tinytensor import nn as nn
     from tinytensor import optim as optim
     from tinytensor import utils as utils
+    from tinytensor.interop.saving import load as load
+    from tinytensor.interop.saving import save as save
     from tinytensor.nn.functional import avg_pool1d as avg_pool1d
     from tinytensor.nn.functional import avg_pool2d as avg_pool2d
     from tinytensor.nn.functional import conv1d as conv1d
@@ -61,7 +61,11 @@ else:  # imported when a program asks for them
         *("max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "pad", "rms_norm"),
         "scaled_dot_product_attention",
     )
-    __all__ = sorted([*_api.__all__, *_MODULES, *_OF_NETWORKS, "backends"])
+    _HOMES = {
+        **dict.fromkeys(_OF_NETWORKS, "nn.functional"),
+        **dict.fromkeys(("load", "save"), "interop.saving"),
+    }
+    __all__ = sorted([*_api.__all__, *_MODULES, *_HOMES, "backends"])
 
     def __dir__():
         return sorted({*globals(), *__all__})
@@ -69,7 +73,7 @@ else:  # imported when a program asks for them
     def __getattr__(name):  # called for names that do not exist, or not yet
         if name in _MODULES:
             return _import_module(f"{__name__}.{name}")
-        if name not in _OF_NETWORKS:
+        if name not in _HOMES:
             _missing(__name__, _FUNCTIONS, name)
-        globals()[name] = getattr(_import_module(f"{__name__}.nn.functional"), name)
+        globals()[name] = getattr(_import_module(f"{__name__}.{_HOMES[name]}"), name)
         return globals()[name]

@@ -7,9 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 
-from tinytensor.errors import ArgumentError, TinyTensorError
+from tinytensor.errors import ArgumentError, TinyTensorError, nearest
 
 __all__ = ["main"]
 
@@ -44,10 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: that of the command, 2 after a reported error, 130 after Ctrl-C.
 
-    Example:
-        >>> main(["--help"])  # doctest: +ELLIPSIS
-        python -m tinytensor: look into the engine...
-        0
+    >>> main(["--help"])  # doctest: +ELLIPSIS
+    python -m tinytensor: look into the engine...
+    0
     """
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
@@ -108,13 +106,11 @@ def _run(words: list[str]) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
+        near = nearest(name, COMMANDS)
         raise ArgumentError(
             f"{name}: no such command",
             why=f"there are {', '.join(COMMANDS)}",
-            fix=f"did you mean `python -m tinytensor {near[0]}`?"
-            if near
-            else "see python -m tinytensor --help",
+            fix=f"did you mean `python -m tinytensor {near}`?" if near else "see python -m tinytensor --help",
         )
     module, _, function = COMMANDS[name][0].partition(":")
     return int(getattr(importlib.import_module(module), function or "main")(rest))

@@ -6,6 +6,7 @@
 from functools import cache as _cache
 from typing import TYPE_CHECKING
 
+from tinytensor import dtypes as _dtypes
 from tinytensor import errors as errors
 from tinytensor import methods as _methods  # noqa: F401 - binds the methods of Tensor
 from tinytensor.argument_checks import has_options as _has_options
@@ -18,21 +19,12 @@ from tinytensor.device import *
 from tinytensor.device import Device as _Device
 from tinytensor.display import *
 from tinytensor.dtypes import *
-from tinytensor.dtypes import bool_ as _bool
-from tinytensor.dtypes import float16 as _half
-from tinytensor.dtypes import float32 as _float
-from tinytensor.dtypes import float64 as _double
-from tinytensor.dtypes import int16 as _short
-from tinytensor.dtypes import int32 as _int
-from tinytensor.dtypes import int64 as _long
-from tinytensor.dtypes import uint8 as _byte
 from tinytensor.errors import *
 from tinytensor.generator import *
 from tinytensor.interop.array_api import *
 from tinytensor.interop.array_api import __array_api_version__ as __array_api_version__
 from tinytensor.interop.array_api import __array_namespace_info__ as __array_namespace_info__
 from tinytensor.interop.pytorch import *
-from tinytensor.interop.saving import *
 from tinytensor.layout import *
 from tinytensor.ops.attention.cached_attention import *
 from tinytensor.ops.attention.causal_self_attention import *
@@ -83,8 +75,8 @@ from tinytensor.transforms.function import *
 from tinytensor.transforms.gradcheck import *
 from tinytensor.transforms.gradients import *
 
-bool, byte, short, int, long = _bool, _byte, _short, _int, _long  # PyTorch's names
-half, float, double = _half, _float, _double
+bool, byte, short, int = _dtypes.bool_, _dtypes.uint8, _dtypes.int16, _dtypes.int32  # PyTorch's names
+long, half, float, double = _dtypes.int64, _dtypes.float16, _dtypes.float32, _dtypes.float64
 device = _Device
 unstack = _unbind  # the array API's name
 

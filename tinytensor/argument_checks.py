@@ -60,9 +60,10 @@ def with_argument_errors(function: F, name: str = "", module: str = "") -> F:
 
 
 def publish(names: dict[str, Any], elsewhere: Mapping[str, str], modules: Sequence[str] = ()) -> None:
-    """What a module with names for users ends with, of its globals: `__all__`, if there is none every name
-    without an underscore, and of modules those given; clear errors for wrong arguments of the functions and
-    classes that have none yet; and for a missing name an error that says what to write, by `elsewhere`.
+    """Publish the names of a module: the last line of each public module calls it with `globals()`.
+
+    It sets `__all__` if there is none (every name without an underscore, of modules those given), wraps the
+    functions and classes in clear errors, and makes a missing name an error with the name to write.
     """
     module = names["__name__"]
     if "__all__" not in names:
@@ -239,9 +240,7 @@ def _wrong(what: str, name: str, value: Any, annotation: str) -> DTypeError:
         )
     words = " or ".join(dict.fromkeys([_WORDS.get(kind, kind) for kind in kinds]))
     return DTypeError(
-        f"{what}: {name} is {_described(value)}",
-        why=f"it must be {words}",
-        fix=f"pass {words} as {name}",
+        f"{what}: {name} is {_described(value)}", why=f"it must be {words}", fix=f"pass {words} as {name}"
     )
 
 

@@ -10,34 +10,9 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from tinytensor.errors import ArgumentError, MissingNameError
-
-__all__ = [
-    "AUTOGRAD",
-    "BACKENDS",
-    "CUDA",
-    "DATA",
-    "FFT",
-    "FUNC",
-    "FUNCTIONAL",
-    "FUNCTIONS",
-    "LINALG",
-    "METHODS",
-    "MODULE",
-    "NN",
-    "NN_ATTENTION",
-    "NN_UTILS",
-    "OPTIM",
-    "SCHEDULERS",
-    "UTILS",
-    "RenamedMethod",
-    "missing",
-    "named_otherwise",
-    "translate_keywords",
-]
+from tinytensor.errors import ArgumentError, MissingNameError, nearest
 
 _NAMES = {  # PyTorch's other names of functions that are here
     **{f"arc{name}": f"a{name}" for name in ("cos", "cosh", "sin", "sinh", "tan", "tanh", "tan2")},
@@ -63,6 +38,7 @@ _NAMES = {  # PyTorch's other names of functions that are here
 _WRITE_INTO_A_COPY = "y = x.clone(), then y[index] = values"
 _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that are here
     **{name: f"tt.{ours}" for name, ours in _NAMES.items()},
+    **dict.fromkeys(("addmm", "baddbmm"), "beta * x + alpha * (a @ b)"),
     **dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), "x[None], if an axis is missing"),
     **dict.fromkeys(("corrcoef", "cov"), "c @ c.T / (n - 1), of c = x - tt.mean(x, 1, True)"),
     **dict.fromkeys(("cummax", "cummin"), "numpy.maximum.accumulate(x.numpy(), axis)"),
@@ -80,6 +56,8 @@ _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that ar
         _WRITE_INTO_A_COPY,
     ),
     "addbmm": "beta * x + alpha * tt.sum(a @ b, 0)",
+    "addcdiv": "x + value * y / z",
+    "addcmul": "x + value * y * z",
     "addmv": "beta * x + alpha * (a @ v)",
     "addr": "beta * x + alpha * tt.outer(u, v)",
     "adjoint": "tt.conj(x.mT)",
@@ -89,6 +67,8 @@ _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that ar
     "broadcast_shapes": "numpy.broadcast_shapes",
     "cartesian_prod": 'tt.stack(tt.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)',
     "chain_matmul": "a @ b @ c",
+    "clamp_max": "tt.clip(x, max=most)",
+    "clamp_min": "tt.clip(x, min=least)",
     "column_stack": "tt.stack(vectors, 1), or tt.concat(matrices, 1)",
     "combinations": "x[tt.tensor(list(itertools.combinations(range(n), 2)))]",
     "cumulative_trapezoid": "tt.cumulative_sum(x[..., 1:] + x[..., :-1], -1) * (dx / 2)",
@@ -106,6 +86,7 @@ _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that ar
     "fmod": "x - y * tt.trunc(x / y)",
     "frac": "x - tt.trunc(x)",
     "histc": "numpy.histogram(x.numpy(), bins)[0]",
+    "index_select": "tt.take(x, index, axis)",
     "inner": "x @ y.mT",
     "is_complex": 'x.dtype.kind == "complex"',
     "is_nonzero": "bool(x)",
@@ -126,7 +107,7 @@ _EXPRESSIONS = {  # PyTorch's functions of tensors x and y, in functions that ar
     "msort": "tt.sort(x, 0)",
     "nanmean": "tt.mean(x[~tt.isnan(x)])",
     "nansum": "tt.sum(tt.where(tt.isnan(x), 0.0, x))",
-    "pdist": "tt.cdist(x, x)[i, j], of i, j = tt.triu_indices(n, n, 1)",
+    "pdist": "tt.cdist(x, x)[i, j], of i, j = tt.nonzero(tt.triu(tt.ones(n, n), 1))",
     "rad2deg": "x * (180 / math.pi)",
     "renorm": "x * tt.clip(maxnorm / norms, max=1.0), of norms = tt.norm(x, 2, axis, keepdims=True)",
     "rot90": "tt.flip(x.T, 0)",
@@ -157,17 +138,25 @@ METHODS = {
     "bernoulli_": "x.copy_(tt.bernoulli(tt.full_like(x, p)))",
     "data_ptr": "x.numpy().ctypes.data on the CPU; x.shares_memory(y) compares",
     "detach_": "x.detach()",
+    "element_size": "x.itemsize",
+    "expand_as": "x.expand(y.shape)",
+    "exponential_": "x.copy_(tt.log1p(-tt.rand(*x.shape)) / -rate)",
+    "fill_diagonal_": "x.diagonal().fill_(value)",
     "get_device": "x.device",
     "grad_fn": "x.node",
     "ndimension": "x.ndim",
     "nelement": "x.size",
+    "new_tensor": "tt.tensor(data, dtype=x.dtype, device=x.device)",
     "pin_memory": "tt.cuda.pinned(*x.shape, dtype=x.dtype).copy_(x), or tt.utils.data.DataLoader with "
     "pin_memory=True",
     "random_": "x.copy_(tt.randint(low, high, x.shape))",
     "reshape_as": "x.reshape(y.shape)",
     "share_memory_": "tt.asarray(array), the array of NumPy in multiprocessing.shared_memory",
+    "storage_offset": "x.offset",
     "sum_to_size": "tt.sum(x, axis, keepdims=True)",
     "type": "x.astype(dtype), or x.dtype",
+    "type_as": "x.to(y)",
+    "view_as": "x.view(y.shape)",
     "where": "tt.where(condition, x, y)",
 }
 _NOT_YET = "not here yet: "
@@ -203,6 +192,10 @@ FUNCTIONS = {
     "set_default_dtype": "dtype=tt.float64 where a tensor is made, or model.to(tt.float64)",
     "set_float32_matmul_precision": "tt.config.tf32 = True, for products of float32 in TF32 on a device",
     "solve": "tt.linalg.solve",
+    **{
+        f"{part}_indices": f"tt.stack(tt.nonzero(tt.{part}(tt.ones(rows, columns), offset)))"
+        for part in ("tril", "triu")
+    },
     "unfold": "x.unfold(axis, size, step); tt.nn.functional.unfold has windows of images, as columns",
     "view_as_complex": "x[..., 0] + 1j * x[..., 1]",
     "view_as_real": "tt.stack([z.real, z.imag], -1)",
@@ -520,11 +513,11 @@ def missing(module: str, names: Mapping[str, str], name: str) -> NoReturn:
     if name in names:
         raise named_otherwise(f"{short}.{name}", names[name])
     public = [] if name.startswith("_") else getattr(sys.modules[module], "__all__", [])
-    if near := get_close_matches(name, public, n=1, cutoff=0.7):
+    if near := nearest(name, public, 0.7):
         raise MissingNameError(
             f"{short}.{name}: there is no such name",
             why=f"it is not one of the public names of {module}",
-            fix=f"did you mean {short}.{near[0]}?",
+            fix=f"did you mean {short}.{near}?",
         )
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
 

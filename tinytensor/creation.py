@@ -14,25 +14,8 @@ from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.elementwise import NUMBERS
 from tinytensor.dispatch.transfer import upload
-from tinytensor.dtypes import (
-    DType,
-    as_dtype,
-    bfloat16,
-    bool_,
-    complex64,
-    float32,
-    iinfo,
-    int64,
-    uint64,
-)
-from tinytensor.errors import (
-    ArgumentError,
-    DTypeError,
-    GradError,
-    NumberRangeError,
-    ShapeError,
-    shown,
-)
+from tinytensor.dtypes import DType, as_dtype, bfloat16, bool_, complex64, float32, iinfo, int64, uint64
+from tinytensor.errors import ArgumentError, DTypeError, GradError, NumberRangeError, ShapeError, shown
 from tinytensor.events import observers
 from tinytensor.layout import Layout, contiguous
 from tinytensor.ops.inplace import copy_
@@ -581,9 +564,8 @@ def linspace(
     first, last = _as_float(start, "linspace"), _as_float(stop, "linspace")
     with allocating("linspace", count * 8):
         if math.isinf(last - first) and math.isfinite(first) and math.isfinite(last):
-            numbers = 2 * np.linspace(
-                first / 2, last / 2, count, endpoint=endpoint
-            )  # their distance is finite
+            half = first / 2, last / 2  # their distance is finite
+            numbers = 2 * np.linspace(*half, count, endpoint=endpoint)
         else:
             numbers = np.linspace(first, last, count, endpoint=endpoint)
         return stored(numbers, wanted, place, "linspace")

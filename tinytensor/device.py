@@ -1,9 +1,8 @@
 """The `Device` class: a device type and index. `runtime` determines which devices are available."""
 
 import re
-from difflib import get_close_matches
 
-from tinytensor.errors import DeviceError
+from tinytensor.errors import DeviceError, nearest
 
 __all__ = ["Device"]
 
@@ -77,11 +76,11 @@ def _unknown(obj: object, what: str) -> DeviceError:
             fix='write "cpu", "cuda", "cuda:1", "emulated" or "checked"',
         )
     kind = obj.lower().partition(":")[0]
-    near = ["cuda"] if kind == "gpu" else get_close_matches(kind, DEVICE_TYPES, n=1)
+    near = "cuda" if kind == "gpu" else nearest(kind, DEVICE_TYPES)
     return DeviceError(
         f"{what}: there is no device {obj!r}",
         why=f"the devices are {', '.join(DEVICE_TYPES)}; a number follows a colon, as in cuda:1",
-        fix=f'did you mean "{near[0]}"?' if near else f"use one of {', '.join(DEVICE_TYPES)}",
+        fix=f'did you mean "{near}"?' if near else f"use one of {', '.join(DEVICE_TYPES)}",
     )
 
 

@@ -46,7 +46,7 @@ def set_printoptions(
     linewidth: int | None = None,
     sci_mode: bool | None = None,
 ) -> None:
-    """How tensors are printed from now on; what is None stays as it is.
+    """Set how tensors are printed; options that are None stay as they are.
 
     Args:
         precision: digits behind the point; at first 4.
@@ -58,11 +58,10 @@ def set_printoptions(
     Raises:
         ArgumentError: a number is negative.
 
-    Example:
-        >>> tt.set_printoptions(precision=2)
-        >>> tt.tensor([0.12345])
-        tensor([0.12])
-        >>> tt.set_printoptions(precision=4)
+    >>> tt.set_printoptions(precision=2)
+    >>> tt.tensor([0.12345])
+    tensor([0.12])
+    >>> tt.set_printoptions(precision=4)
     """
     numbers = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     given = {name: as_int(n, "set_printoptions", name) for name, n in numbers.items() if n is not None}
@@ -132,10 +131,9 @@ def explain(x: Tensor, *, values: bool = True) -> Explanation:
     Returns:
         An Explanation: print it, or write what its `svg()` and `html()` return.
 
-    Example:
-        >>> step = tt.arange(6).reshape(2, 3).T.explain().steps[-1]
-        >>> step.formula(["i", "j"]), step.place(step.elements()[-1])
-        ('0 + i*1 + j*3', '[2, 1]: 0 + 2*1 + 1*3 = 5')
+    >>> step = tt.arange(6).reshape(2, 3).T.explain().steps[-1]
+    >>> step.formula(["i", "j"]), step.place(step.elements()[-1])
+    ('0 + i*1 + j*3', '[2, 1]: 0 + 2*1 + 1*3 = 5')
     """
     explanation: Explanation = _lab().explain(x, values=values)
     return explanation

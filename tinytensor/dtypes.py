@@ -1,13 +1,12 @@
 """DTypes: the supported data types, type promotion, casting rules, and numeric limits.
 
 Independent of NumPy. Within a kind the wider dtype wins, as in the Python array API standard; across kinds
-complex wins over floats, floats over integers, integers over bools. `promotion_table` prints all pairs.
+complex wins over floats, floats over integers, integers over bools.
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from tinytensor.errors import ArgumentError, DTypeError
+from tinytensor.errors import ArgumentError, DTypeError, nearest
 
 __all__ = [
     "DType",
@@ -133,11 +132,11 @@ def _unknown(obj: object, what: str) -> DTypeError:
             why="a dtype is a tinytensor.DType, its name, or the matching Python or NumPy type",
             fix=f"use one of {names}",
         )
-    near = get_close_matches(name.lower(), BY_NAME, n=1)
+    near = nearest(name.lower(), BY_NAME)
     return DTypeError(
         f"{what}: there is no dtype {name!r}",
         why=f"the dtypes are {names}",
-        fix=f"did you mean {near[0]!r}?" if near else "use one of these names",
+        fix=f"did you mean {near!r}?" if near else "use one of these names",
     )
 
 
@@ -205,23 +204,6 @@ def accumulator(dtype: DType) -> DType:
     if dtype.is_inexact:
         return dtype
     return uint64 if dtype.kind == "uint" else int64
-
-
-def promotion_table() -> str:
-    """Table of `promote` for all pairs of dtypes, as text; a dash marks pairs that raise."""
-    short = {dtype: f"{dtype.name[0]}{8 * dtype.itemsize}" for dtype in ALL} | {
-        bool_: "bool",
-        bfloat16: "bf16",
-    }
-    rows = [["", *short.values()]]
-    for a in ALL:
-        rows.append([short[a]])
-        for b in ALL:
-            try:
-                rows[-1].append(short[promote(a, b)])
-            except DTypeError:
-                rows[-1].append("-")
-    return "\n".join(" ".join(f"{cell:>4}" for cell in row) for row in rows)
 
 
 # -- public functions on dtypes ------------------------------------------------------------------------------
@@ -321,11 +303,11 @@ def isdtype(dtype: object, kind: object) -> bool:
     if isinstance(kind, str):
         if kind in _KINDS:
             return dtype.kind in _KINDS[kind]
-        near = get_close_matches(kind, _KINDS, n=1)
+        near = nearest(kind, _KINDS)
         raise ArgumentError(
             f"isdtype: there is no kind {kind!r}",
             why=f"the kinds are {', '.join(_KINDS)}",
-            fix=f"did you mean {near[0]!r}?" if near else "use one of these, or a dtype such as tt.float32",
+            fix=f"did you mean {near!r}?" if near else "use one of these, or a dtype such as tt.float32",
         )
     return dtype is as_dtype(kind, "isdtype")
 

@@ -1,22 +1,6 @@
-"""The exception hierarchy: every error states what happened, why, and how to fix it.
+"""The exceptions: every error states what happened, why, and how to fix it, and is one of Python's, too."""
 
-TinyTensorError
-├─ ShapeError (ValueError)              shapes and axes
-│  └─ IndexRangeError (IndexError)      an index outside its axis, or an axis outside a shape
-├─ DTypeError (TypeError)               dtype rules and casts, operands of a wrong type
-├─ ArgumentError (ValueError)           a parameter outside its domain
-│  └─ NumberRangeError (OverflowError)  a number that its dtype cannot hold
-├─ AllocationError (MemoryError)        out of memory
-├─ DeviceError (RuntimeError)           missing or mixed devices
-├─ GradError (RuntimeError)             no history, freed graph, overwritten saved tensor
-├─ TransformError (RuntimeError)        a function that tt.func cannot transform
-├─ KernelError (RuntimeError)           compile or launch failure
-├─ FormatError (ValueError)             broken or hostile files
-│  └─ MissingFileError (FileNotFoundError)  a file of tensors that does not exist
-├─ SaveError (OSError)                  a file could not be written
-├─ MissingLibraryError (ImportError)    an optional library is not installed
-└─ MissingNameError (AttributeError)    a name that is another one here, or misspelled
-"""
+from collections.abc import Iterable
 
 __all__ = [
     "AllocationError",
@@ -51,6 +35,14 @@ class TinyTensorError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.why, self.fix)
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The name that a misspelled one most probably means; None if none is similar."""
+    from difflib import get_close_matches  # imported where a name is misspelled
+
+    near = get_close_matches(name, names, n=1, cutoff=cutoff)
+    return near[0] if near else None
 
 
 def shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What happens in the engine, for tools: one list of observers, and the two functions that call them.
+"""Events of the engine, for tools: one list of observers, and the two functions that call them.
 
 While the list has members, ops look up their plans in another table (`Op.observed`), whose plans report the
 op and the storage of its result. So no fast path asks more than once.

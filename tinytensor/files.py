@@ -20,22 +20,6 @@ from typing import IO
 
 from tinytensor.errors import ArgumentError, FormatError, SaveError
 
-__all__ = [
-    "PathLike",
-    "atomic_folder",
-    "atomic_write",
-    "not_utf8",
-    "read_bytes",
-    "read_json",
-    "read_text",
-    "replacement",
-    "sync_folder",
-    "temporary_beside",
-    "text_chunks",
-    "unreadable",
-    "unwritable",
-]
-
 PathLike = str | os.PathLike[str]
 
 # Suffix of temporary files: process id and host of the writer. On a shared folder, a host knows only its own
@@ -77,14 +61,6 @@ def replacement(path: PathLike) -> Iterator[Path]:
     Returns:
         context manager of the path of a temporary file. If the process is killed, it remains; the next writer
         of the same file removes it.
-
-    >>> import tempfile, pathlib
-    >>> from tinytensor.files import replacement
-    >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with replacement(target) as temporary:
-    ...     _ = temporary.write_text("whole or not at all")
-    >>> target.read_text()
-    'whole or not at all'
     """
     _refuse_null(path)
     target = Path(os.path.realpath(path))
@@ -116,9 +92,7 @@ def replacement(path: PathLike) -> Iterator[Path]:
 def _refuse_null(path: PathLike) -> None:
     if "\0" in str(path):
         raise SaveError(
-            f"cannot write {str(path)!r}",
-            why="no name of a file holds a null character",
-            fix="leave it out",
+            f"cannot write {str(path)!r}", why="no name of a file holds a null character", fix="leave it out"
         )
 
 
@@ -128,11 +102,6 @@ def temporary_beside(target: Path) -> Path:
     Args:
         target: what is to be written. What dead processes of this host left of it is removed, and nothing of
             running ones.
-
-    >>> from tinytensor.files import temporary_beside
-    >>> path = temporary_beside(Path("runs/model.bin"))
-    >>> path.parent.name, path.name.startswith(".model.bin."), path.suffix
-    ('runs', True, '.tmp')
     """
     mine = f"{_HOST:08x}"
     for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
@@ -200,11 +169,7 @@ def atomic_folder(path: PathLike, who: str) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows).
-
-    >>> from tinytensor.files import sync_folder
-    >>> sync_folder(Path("."))
-    """
+    """Flush a directory to disk, so that its file names survive a power failure (no-op on Windows)."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -60,7 +60,6 @@ class Methods:
 
     __slots__ = ()
 
-    # elementwise/arithmetic
     __add__ = add = arithmetic.add
     __sub__ = sub = subtract = arithmetic.subtract
     __mul__ = mul = multiply = arithmetic.multiply
@@ -89,7 +88,6 @@ class Methods:
     maximum = arithmetic.maximum
     minimum = arithmetic.minimum
 
-    # elementwise/sign_and_complex
     __abs__ = abs = sign_and_complex.abs
     sign = sign_and_complex.sign
     conj = sign_and_complex.conj
@@ -108,7 +106,6 @@ class Methods:
         """The imaginary part, a real tensor; real tensors have no such attribute."""
         return _attribute(sign_and_complex.imag, self)
 
-    # elementwise/power
     __pow__ = pow = power.pow
     __rpow__ = reflected(power.pow)
     __ipow__ = pow_ = in_place(power.pow)
@@ -122,7 +119,6 @@ class Methods:
     sqrt_ = in_place(power.sqrt)
     rsqrt_ = in_place(power.rsqrt)
 
-    # elementwise/exponential
     exp = exponential.exp
     expm1 = exponential.expm1
     log = exponential.log
@@ -140,7 +136,6 @@ class Methods:
     tanh_ = in_place(exponential.tanh)
     sigmoid_ = in_place(exponential.sigmoid)
 
-    # elementwise/trigonometric
     sin = trigonometric.sin
     cos = trigonometric.cos
     tan = trigonometric.tan
@@ -156,16 +151,13 @@ class Methods:
     sin_ = in_place(trigonometric.sin)
     cos_ = in_place(trigonometric.cos)
 
-    # elementwise/activation
     relu = activation.relu
     heaviside = activation.heaviside
     relu_ = in_place(activation.relu)
 
-    # elementwise/gelu
     gelu = gelu
     silu = silu
 
-    # elementwise/rounding
     __ceil__ = ceil = rounding.ceil
     __floor__ = floor = rounding.floor
     __trunc__ = trunc = rounding.trunc
@@ -174,7 +166,6 @@ class Methods:
     floor_ = in_place(rounding.floor)
     round_ = in_place(rounding.round)
 
-    # elementwise/comparison
     __eq__ = comparison._eq
     __ne__ = comparison._ne
     __lt__ = less = lt = comparison.less
@@ -194,7 +185,6 @@ class Methods:
     allclose = comparison.allclose
     signbit = comparison.signbit
 
-    # elementwise/bitwise
     __and__ = bitwise_and = bitwise.bitwise_and
     __or__ = bitwise_or = bitwise.bitwise_or
     __xor__ = bitwise_xor = bitwise.bitwise_xor
@@ -212,12 +202,10 @@ class Methods:
     __ilshift__ = in_place(bitwise.bitwise_left_shift)
     __irshift__ = in_place(bitwise.bitwise_right_shift)
 
-    # reductions/reduction
     sum = reduction.sum
     mean = reduction.mean
     prod = reduction.prod
 
-    # reductions/min_max
     max = min_max.max
     min = min_max.min
     argmax = min_max.argmax
@@ -226,50 +214,40 @@ class Methods:
     all = min_max.all
     count_nonzero = min_max.count_nonzero
 
-    # reductions/statistics
     var = statistics.var
     std = statistics.std
     logsumexp = statistics.logsumexp
     norm = pytorch.norm
 
-    # reductions/scan
     cumulative_sum = scan.cumulative_sum
     cumulative_prod = scan.cumulative_prod
     diff = scan.diff
 
-    # reductions/sorting
     sort = sorting.sort
     argsort = sorting.argsort
     topk = sorting.topk
 
-    # matmul/matmul
     __matmul__ = matmul
     __rmatmul__ = reflected(matmul)
     matmul = matmul
 
-    # matmul/einsum
     trace = einsum.trace
 
-    # nn/softmax
     softmax = softmax
     log_softmax = log_softmax
 
-    # indexing/indexing
     __getitem__ = indexing.getitem
     __setitem__ = indexing.setitem
 
-    # indexing/gathering
     take = gathering.take
     gather = gathering.gather
     scatter_add = gathering.scatter_add
     nonzero = pytorch.nonzero
 
-    # indexing/masking
     tril = masking.tril
     triu = masking.triu
     masked_fill = masking.masked_fill
 
-    # views/manipulation
     @property
     def T(self: Tensor) -> Tensor:  # noqa: N802 - the name that NumPy and the array API give it
         """View with all axes reversed; for matrices, the transpose."""
@@ -305,11 +283,10 @@ class Methods:
         Raises:
             DeviceError: the device is not available.
 
-        Example:
-            >>> tt.ones(2).to("cpu").to(tt.float64).dtype
-            tinytensor.float64
-            >>> tt.ones(2).to(device="cpu", dtype=tt.float16).dtype
-            tinytensor.float16
+        >>> tt.ones(2).to("cpu").to(tt.float64).dtype
+        tinytensor.float64
+        >>> tt.ones(2).to(device="cpu", dtype=tt.float16).dtype
+        tinytensor.float16
         """
         if is_tensor(target):
             device, dtype = target.storage.device, target.storage.dtype
@@ -338,7 +315,6 @@ class Methods:
     unsqueeze = manipulation.unsqueeze
     view = manipulation.view_as_shape
 
-    # views/slicing
     diagonal = slicing.diagonal
     unfold = slicing.unfold
     as_strided = slicing.as_strided
@@ -347,12 +323,10 @@ class Methods:
     chunk = joining.chunk
     unbind = joining.unbind
 
-    # joining/joining
     repeat = joining.repeat
     tile = joining.tile
     roll = joining.roll
 
-    # transforms/gradients
     backward = gradients.backward
     register_hook = gradients.register_hook
     register_post_accumulate_grad_hook = gradients.register_post_accumulate_grad_hook
@@ -387,7 +361,6 @@ class Methods:
         """The graph node of the op that computed the tensor, or None."""
         return gradients.node_of(self)
 
-    # interop.conversion
     item = conversion.item
     tolist = conversion.tolist
     __float__ = conversion.as_float
@@ -399,9 +372,8 @@ class Methods:
     __contains__ = conversion.contains
     __iter__ = joining.iterate
     __array_namespace__ = array_api.array_namespace
-    numpy = to_numpy = (
-        conversion.numpy
-    )  # to_numpy: what matplotlib asks for, else hist(x) takes rows for columns
+    # to_numpy is what matplotlib asks for, else hist(x) takes rows for columns
+    numpy = to_numpy = conversion.numpy
     __array__ = conversion.as_array
     __array_ufunc__ = numpy_protocols.ufunc
     __array_function__ = numpy_protocols.function
@@ -409,7 +381,6 @@ class Methods:
     __dlpack_device__ = conversion.dlpack_device
     __cuda_array_interface__ = property(conversion.cuda_array_interface)
 
-    # display
     __repr__ = display.represent
     explain = display.explain
     _repr_html_ = display.in_notebook
@@ -428,11 +399,6 @@ class Methods:
     swapaxes = manipulation.transpose
     outer = outer
 
-    # interop/pytorch
-    addcdiv = pytorch.addcdiv
-    addcmul = pytorch.addcmul
-    clamp_max = pytorch.clamp_max
-    clamp_min = pytorch.clamp_min
     div = pytorch.div
     lerp = pytorch.lerp
     nan_to_num = pytorch.nan_to_num
@@ -452,35 +418,21 @@ class Methods:
     unflatten = pytorch.unflatten
     argwhere = pytorch.argwhere
     index_add = pytorch.index_add
-    index_select = pytorch.index_select
     masked_select = pytorch.masked_select
     scatter = pytorch.scatter
-    addmm = baddbmm = pytorch.addmm
     diag = pytorch.diag
-    element_size = pytorch.element_size
-    exponential_ = pytorch.exponential_
-    expand_as = pytorch.expand_as
-    fill_diagonal_ = pytorch.fill_diagonal_
     is_floating_point = pytorch.is_floating_point
     new_empty = pytorch.new_empty
     new_full = pytorch.new_full
     new_ones = pytorch.new_ones
-    new_tensor = pytorch.new_tensor
     new_zeros = pytorch.new_zeros
     normal_ = pytorch.normal_
-    storage_offset = pytorch.storage_offset
     stride = pytorch.stride
-    type_as = pytorch.type_as
     uniform_ = pytorch.uniform_
-    view_as = pytorch.view_as
     dim = pytorch.dim
     numel = pytorch.numel
 
     # in place, from the result of a function
-    addcdiv_ = written(pytorch.addcdiv)
-    addcmul_ = written(pytorch.addcmul)
-    clamp_max_ = written(pytorch.clamp_max)
-    clamp_min_ = written(pytorch.clamp_min)
     lerp_ = written(pytorch.lerp)
     nan_to_num_ = written(pytorch.nan_to_num)
     index_add_ = written(pytorch.index_add)

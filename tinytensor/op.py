@@ -1,4 +1,4 @@
-"""The `Op` base class, `Spec` (shape and dtype), and the op registry; `dispatch/apply.py` executes ops.
+"""The `Op` base class, the types of its methods, and the op registry; `dispatch/apply.py` executes ops.
 
 An op is a value of its parameters: `Softmax(axis=1)` is the same object each time, and keeps its plans.
 """
@@ -7,36 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, partial, reduce
 from inspect import get_annotations
 from math import prod
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar, dataclass_transform
+from operator import or_
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar, dataclass_transform
 
 from tinytensor.dtypes import DType
-from tinytensor.tensor import Tensor
-
-__all__ = [
-    "Direct",
-    "Flops",
-    "HostCall",
-    "Op",
-    "Precision",
-    "Shape",
-    "Shapes",
-    "Spec",
-    "Specs",
-    "conditions",
-    "fields_of",
-    "flops_of",
-    "norm",
-    "norm_backward",
-    "of_matrices",
-    "per_input",
-    "register",
-    "registry",
-    "size",
-    "snake_case",
-]
+from tinytensor.runtime.cpu.arrays import Array as Array
+from tinytensor.tensor import Tensor as Tensor
 
 registry: dict[str, Any] = {}  # the class of each op
 conditions: list[Callable[[type[Op]], None]] = []  # called by `register` with the op; raise where it is wrong
@@ -45,6 +24,8 @@ Shapes = Sequence[Shape | None]
 Direct = Callable[..., Any]  # (arrays of the inputs) → array of the result
 HostCall = partial[bool] | None
 Flops = Callable[..., float]  # (op, outputs: Shapes, inputs: Shapes)
+Grads = tuple[Any, ...]  # Tensor | None each; typed so, every op would need asserts
+Needs = tuple[bool, ...]  # for each input, whether its gradient is asked for
 
 Precision = Literal["narrow", "wide"]
 
@@ -69,6 +50,12 @@ class Spec(NamedTuple):
 
 
 Specs = Sequence[Spec | None]
+
+
+class Saved(Protocol):
+    """What an op has saved for its backward pass, by name."""
+
+    def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -156,19 +143,16 @@ class Op:
     backward: ClassVar[Callable[..., Sequence[Tensor | None]]]
 
     def __init_subclass__(cls) -> None:
-        kinds = {
-            name: str(kind)
-            for base in reversed(cls.__mro__)
-            for name, kind in get_annotations(base).items()
-            if not str(kind).startswith("ClassVar")
-        }
-        cls.fields, cls.plans, cls.observed = kinds, {}, {}
+        own = {n: str(k) for n, k in get_annotations(cls).items() if not str(k).startswith("ClassVar")}
+        bases: Any = reversed(cls.__bases__)
+        cls.fields = reduce(or_, [base.fields for base in bases], {}) | own
+        cls.plans, cls.observed = {}, {}
         for name, value in list(cls.__dict__.items()):  # a function that was made elsewhere is no method
             made = getattr(value, "__qualname__", "")
             binds = callable(value) and hasattr(value, "__get__") and not isinstance(value, staticmethod)
             if binds and made and not made.startswith(cls.__qualname__ + "."):
                 setattr(cls, name, staticmethod(value))
-        make: Any = _constructor(cls, kinds) if kinds else _only
+        make: Any = _written if cls.fields else _only
         cls.__new__ = make  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -195,14 +179,21 @@ def _only(cls: type[Op]) -> Op:
     return _made(cls, (cls,), {})
 
 
-def _constructor(cls: type[Op], kinds: dict[str, str]) -> Any:
-    """`cls.__new__`: looks the op up by its parameters, and makes it if it is not there.
+def _written(cls: type[Op], **values: Any) -> Any:
+    """`cls.__new__` of an op with parameters: its first call writes the function of the later ones."""
+    make = _constructor(cls)
+    cls.__new__ = make  # type: ignore[method-assign]
+    return make(cls, **values)
+
+
+def _constructor(cls: type[Op]) -> Any:
+    """`cls.__new__` that looks the op up by its parameters, and makes it if it is not there.
 
     It is written as text for the class, as `dataclasses` does, since it runs at each call of the op. The key
     tells 1, 1.0 and True apart, and 0.0 and -0.0; elements of tuples only where floats may be among them.
     """
     key = []
-    for name, kind in kinds.items():
+    for name, kind in cls.fields.items():
         if kind == "float":
             key.append(f"{name} if 0 != {name} == {name} else repr({name}), {name}.__class__")
         elif re.search("float|complex|Scalar|Any", kind):
@@ -211,14 +202,14 @@ def _constructor(cls: type[Op], kinds: dict[str, str]) -> Any:
             key.append(name)
         else:
             key.append(f"{name}, {name}.__class__")
-    given = [f"{name}=cls.{name}" if hasattr(cls, name) else name for name in kinds]
+    given = [f"{name}=cls.{name}" if hasattr(cls, name) else name for name in cls.fields]
     text = f"""
 def __new__({", ".join(["_cls", *(["*"] if given else []), *given])}):
     _key = _cls, {", ".join(key)}
     try:
         return _ops[_key]
     except (KeyError, TypeError):  # TypeError: a parameter that cannot be hashed
-        return _made(_cls, _key, {{{", ".join([f"{name!r}: {name}" for name in kinds])}}})
+        return _made(_cls, _key, {{{", ".join([f"{name!r}: {name}" for name in cls.fields])}}})
 """
     scope: dict[str, Any] = {"cls": cls, "_ops": _ops, "_exact": _exact, "_made": _made}
     exec(_compiled(text), scope)

@@ -25,7 +25,7 @@ _MAX_GENERATORS = 16
 
 
 class Stream(NamedTuple):
-    """Where the samples of one call begin: an operand of random ops; the default is for calls without any."""
+    """Position of the samples of one call: an operand of random ops; the default is for calls without any."""
 
     seed: int = -1
     offset: int = 0
@@ -43,7 +43,7 @@ def stream(runtime: Runtime, at: Stream) -> bytes:
 
 
 def moving(at: Stream) -> Callable[[], Stream] | None:
-    """For an op in a captured function on the CPU: a function that says where its next samples begin."""
+    """Function that returns the position of the next samples, for an op in a captured function on the CPU."""
     for streams in observers:
         if isinstance(streams, HostStreams) and streams.is_ours and at in streams.draws:
             streams.unread.discard(at)

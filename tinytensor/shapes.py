@@ -10,21 +10,6 @@ from typing import Any, TypeGuard
 
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError, shown
 
-__all__ = [
-    "MAX_SIZE",
-    "Key",
-    "Shape",
-    "as_int",
-    "broadcast_shapes",
-    "check_shape",
-    "is_several",
-    "normalize_axes",
-    "normalize_axis",
-    "normalize_key",
-    "resolve_shape",
-    "wrong_size",
-]
-
 Shape = tuple[int, ...]
 Key = tuple[int | slice | None, ...]
 

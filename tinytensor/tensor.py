@@ -40,13 +40,12 @@ class Tensor(Methods):
 
     Create tensors with `tt.tensor`, `tt.asarray`, `tt.zeros` and other creation functions.
 
-    Example:
-        >>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-        >>> (x * x).sum().backward()
-        >>> x.grad.tolist()
-        [[2.0, 4.0], [6.0, 8.0]]
-        >>> x.T.shares_memory(x), x.T.strides
-        (True, (1, 2))
+    >>> x = tt.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad.tolist()
+    [[2.0, 4.0], [6.0, 8.0]]
+    >>> x.T.shares_memory(x), x.T.strides
+    (True, (1, 2))
     """
 
     # _array: the NumPy view, built once; _meta: what plans depend on, looked up once; _requires, _edge:

@@ -216,7 +216,6 @@ class Report:
         return found
 
     def write(self, folder: Path = RESULTS) -> Path:
-        """Write the report as JSON and return its path."""
         folder.mkdir(parents=True, exist_ok=True)
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
         path = folder / f"{self.name}-{now}.json"

@@ -196,7 +196,6 @@ class Process:
 
 
 def installed(library: str) -> bool:
-    """Whether a library is installed."""
     return importlib.util.find_spec(library) is not None
 
 
@@ -219,7 +218,6 @@ class Contender:
 
 @contextmanager
 def together(everyone: Mapping[str, Process]) -> Iterator[dict[str, Process]]:
-    """Start the processes of all contestants."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(process) for name, process in everyone.items()}
 

@@ -22,7 +22,6 @@ SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "GOTO_", "KMP_", "MALLOC_", "L
 
 
 def describe() -> dict[str, Any]:
-    """JSON-serializable description of machine and software."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
@@ -46,7 +45,6 @@ def find_tool(name: str) -> str | None:
 
 
 def memory_gib() -> float | None:
-    """Physical memory in GiB."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError):
@@ -54,7 +52,6 @@ def memory_gib() -> float | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of the libraries; None for one that is not installed."""
     found: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:

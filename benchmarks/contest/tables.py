@@ -119,12 +119,16 @@ def heading(report: Mapping[str, Any]) -> list[str]:
     """Lines that name the benchmark, the machine, versions and settings."""
     about = report["machine"]
     libraries = ", ".join(f"{k} {v}" for k, v in about["libraries"].items() if v)
-    commit = (about["commit"] or "no commit")[:10] + (" + changes" if about["dirty"] else "")
     head = [f"{report['benchmark']}: {about['cpu']}, {about['cpus']} CPUs, {about['blas']}"]
-    head.append(f"Python {about['python']}, {libraries}, {commit}, {about['date']}")
+    head.append(f"Python {about['python']}, {libraries}, {commit_text(about)}, {about['date']}")
     if about["environment"]:
         head.append("environment: " + " ".join(f"{k}={v}" for k, v in about["environment"].items()))
     return head
+
+
+def commit_text(about: Mapping[str, Any]) -> str:
+    """The commit of a machine's description."""
+    return (about["commit"] or "no commit")[:10] + " + changes" * bool(about["dirty"])
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
@@ -159,13 +163,11 @@ def unit_of(seconds: float) -> tuple[float, str]:
 
 
 def time_label(seconds: float) -> str:
-    """Time with its unit."""
     scale, unit = unit_of(seconds)
     return f"{number(seconds * scale)} {unit}"
 
 
 def ratio_text(ratio: Mapping[str, float]) -> str:
-    """Median [quartiles]."""
     return f"{ratio['median']:.2f} [{ratio['q1']:.2f} {ratio['q3']:.2f}]"
 
 

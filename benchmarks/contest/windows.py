@@ -87,15 +87,12 @@ class DeviceClock(Protocol):
 
     def mark(self) -> Any:
         """Record an event after the queued work."""
-        ...
 
     def seconds(self, begin: Any, end: Any) -> float:
         """Device time between two events; synchronizes with the second one."""
-        ...
 
     def wait(self) -> None:
         """Wait for all queued work."""
-        ...
 
 
 def measure(

@@ -77,8 +77,6 @@ class Record:
         return dict(Counter(launch.name for launch in self.launches).most_common())
 
     def totals(self) -> dict[str, int]:
-        """Numbers of calls and bytes."""
-
         def of(kind: str, events: list[Event]) -> tuple[int, int]:
             return sum(e.kind == kind for e in events), sum(e.nbytes for e in events if e.kind == kind)
 

@@ -85,7 +85,6 @@ class Memory:
         return address
 
     def free(self, address: int, nbytes: int) -> None:
-        """Give bytes back."""
         nbytes = -(-max(nbytes, 1) // UNIT) * UNIT
         self.held -= nbytes
         self._free.setdefault(nbytes, []).append(address)
@@ -304,7 +303,6 @@ class StandIn(ModuleType):
         return Device(self)
 
     def wait_for_all(self) -> None:
-        """The host waits for all streams."""
         for stream in self.streams.values():
             stream.synchronize()
 

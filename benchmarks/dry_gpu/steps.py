@@ -36,7 +36,6 @@ class Shape:
 
     @property
     def tokens(self) -> int:
-        """Tokens of one step."""
         return self.batch * self.config.block_size
 
 
@@ -110,7 +109,6 @@ def calls(record: Record) -> list[str]:
 
 
 def report(start: Record, step: Record, title: str, dtype: str) -> str:
-    """The page of one step."""
     lines = [title, "", "counted: one step after the first three", *families(step.launches, dtype)]
     lines += [
         f"least ms: bytes and operations at the peaks of an {CARD.name} by its data sheet; nothing was timed"

@@ -26,13 +26,13 @@ class Rung:
 
     Attributes:
         title: name of the version.
-        run: launches its kernels: (inputs, sizes) → result.
+        run: launches its kernels: (inputs, sizes) → result; of the ladder `overlap`: job → result.
         lesson: the change from the previous version and its effect.
         rtol: tolerance for the comparison with NumPy.
     """
 
     title: str
-    run: Callable[[Tensors, Sizes], tt.Tensor]
+    run: Callable[..., tt.Tensor]
     lesson: str
     rtol: float = 1e-5
 
@@ -71,12 +71,10 @@ def kernel(name: str) -> Any:
 
 
 def blocks(n: int, per_block: int) -> int:
-    """Number of blocks for n elements."""
     return -(-n // per_block)
 
 
 def like(x: tt.Tensor, *shape: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
-    """Uninitialized tensor on the device of x."""
     return tt.empty(shape, dtype=dtype, device=x.device)
 
 
@@ -92,29 +90,27 @@ def floats(*names_and_axes: tuple[str, tuple[str, ...]]) -> Callable[[np.random.
     return draw
 
 
+def version(launch: Callable[..., tt.Tensor]) -> Callable[..., Callable[[Tensors, Sizes], tt.Tensor]]:
+    """Maker of versions from a function of inputs, sizes, and what differs between them."""
+    return lambda *how, **options: lambda x, sizes: launch(x, sizes, *how, **options)
+
+
 # ---- matrix product ----------------------------------------------------------------------------------------
 
 
+@version
 def product(
-    name: str,
-    block: tuple[int, ...],
-    tile: tuple[int, int],
-    *,
-    by_row: bool = False,
-    dtype: tt.DType = tt.float32,
-) -> Callable[[Tensors, Sizes], tt.Tensor]:
+    x: Tensors, sizes: Sizes, name: str, block: tuple[int, ...], tile: tuple[int, int],
+    *, by_row: bool = False, dtype: tt.DType = tt.float32,
+) -> tt.Tensor:  # fmt: skip
     """Matmul version whose blocks compute tiles of (rows, columns)."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        m, n, k = sizes["M"], sizes["N"], sizes["K"]
-        c = like(x["a"], m, n)
-        down, across = blocks(m, tile[0]), blocks(n, tile[1])
-        grid = (down, across) if by_row else (across, down)
-        a, b = (x[name].astype(dtype, copy=False) for name in ("a", "b"))
-        kernel(name)[grid, block](c, a, b, m, n, k)
-        return c
-
-    return run
+    m, n, k = sizes["M"], sizes["N"], sizes["K"]
+    c = like(x["a"], m, n)
+    down, across = blocks(m, tile[0]), blocks(n, tile[1])
+    grid = (down, across) if by_row else (across, down)
+    a, b = (x[name].astype(dtype, copy=False) for name in ("a", "b"))
+    kernel(name)[grid, block](c, a, b, m, n, k)
+    return c
 
 
 MATMUL = Ladder(
@@ -147,16 +143,12 @@ MATMUL = Ladder(
 # ---- movement and sums -------------------------------------------------------------------------------------
 
 
-def moved(name: str) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """Transpose version."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        m, n = sizes["M"], sizes["N"]
-        y = like(x["x"], n, m)
-        kernel(name)[(blocks(n, 32), blocks(m, 32)), (32, 8)](y, x["x"], m, n)
-        return y
-
-    return run
+@version
+def moved(x: Tensors, sizes: Sizes, name: str) -> tt.Tensor:
+    m, n = sizes["M"], sizes["N"]
+    y = like(x["x"], n, m)
+    kernel(name)[(blocks(n, 32), blocks(m, 32)), (32, 8)](y, x["x"], m, n)
+    return y
 
 
 TRANSPOSE = Ladder(
@@ -177,18 +169,15 @@ TRANSPOSE = Ladder(
 )
 
 
-def summed(name: str, *, few: bool = False) -> Callable[[Tensors, Sizes], tt.Tensor]:
+@version
+def summed(x: Tensors, sizes: Sizes, name: str, *, few: bool = False) -> tt.Tensor:
     """Reduction version: partial sums per block, then one block."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        n = sizes["N"]
-        grid = min(blocks(n, 1024), 1024) if few else blocks(n, 256)
-        partial, total = like(x["x"], grid), like(x["x"], 1)
-        kernel(name)[grid, 256](partial, x["x"], n)
-        kernel("reduction_finish")[1, 256](total, partial, grid)
-        return total
-
-    return run
+    n = sizes["N"]
+    grid = min(blocks(n, 1024), 1024) if few else blocks(n, 256)
+    partial, total = like(x["x"], grid), like(x["x"], 1)
+    kernel(name)[grid, 256](partial, x["x"], n)
+    kernel("reduction_finish")[1, 256](total, partial, grid)
+    return total
 
 
 def summed_by_atomics(x: Tensors, sizes: Sizes) -> tt.Tensor:
@@ -249,15 +238,11 @@ SCAN = Ladder(
 )
 
 
-def counted(name: str) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """Histogram version."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        counts = tt.zeros(256, dtype=tt.int32, device=x["x"].device)
-        kernel(name)[min(blocks(sizes["N"], 4096), 512), 256](counts, x["x"], sizes["N"])
-        return counts
-
-    return run
+@version
+def counted(x: Tensors, sizes: Sizes, name: str) -> tt.Tensor:
+    counts = tt.zeros(256, dtype=tt.int32, device=x["x"].device)
+    kernel(name)[min(blocks(sizes["N"], 4096), 512), 256](counts, x["x"], sizes["N"])
+    return counts
 
 
 HISTOGRAM = Ladder(
@@ -278,16 +263,13 @@ HISTOGRAM = Ladder(
 )
 
 
-def convolved(name: str, rows: int) -> Callable[[Tensors, Sizes], tt.Tensor]:
+@version
+def convolved(x: Tensors, sizes: Sizes, name: str, rows: int) -> tt.Tensor:
     """Stencil version whose blocks compute tiles of `rows` rows and 32 columns."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        h, w = sizes["H"], sizes["W"]
-        y = like(x["x"], h, w)
-        kernel(name)[(blocks(w, 32), blocks(h, rows)), (32, 8)](y, x["x"], x["w"], h, w)
-        return y
-
-    return run
+    h, w = sizes["H"], sizes["W"]
+    y = like(x["x"], h, w)
+    kernel(name)[(blocks(w, 32), blocks(h, rows)), (32, 8)](y, x["x"], x["w"], h, w)
+    return y
 
 
 def convolve(x: Arrays) -> np.ndarray[Any, Any]:
@@ -319,23 +301,18 @@ STENCIL = Ladder(
 # ---- rows --------------------------------------------------------------------------------------------------
 
 
+@version
 def rowwise(
-    name: str, threads: int | tuple[int, int], rows_per_block: int
-) -> Callable[[Tensors, Sizes], tt.Tensor]:
-    """Softmax or layer norm version."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        rows, width = sizes["rows"], sizes["width"]
-        y = like(x["x"], rows, width)
-        rest = (x["weight"], x["bias"], rows, width, 1e-5) if "weight" in x else (rows, width)
-        kernel(name)[blocks(rows, rows_per_block), threads](y, x["x"], *rest)
-        return y
-
-    return run
+    x: Tensors, sizes: Sizes, name: str, threads: int | tuple[int, int], rows_per_block: int
+) -> tt.Tensor:
+    rows, width = sizes["rows"], sizes["width"]
+    y = like(x["x"], rows, width)
+    rest = (x["weight"], x["bias"], rows, width, 1e-5) if "weight" in x else (rows, width)
+    kernel(name)[blocks(rows, rows_per_block), threads](y, x["x"], *rest)
+    return y
 
 
 def softmax(x: Arrays) -> np.ndarray[Any, Any]:
-    """NumPy reference of softmax along rows."""
     e = np.exp(x["x"].astype(np.float64) - x["x"].max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
@@ -396,16 +373,13 @@ def attention_in_three(x: Tensors, sizes: Sizes) -> tt.Tensor:
     return y
 
 
-def attention_in_one(name: str, rows: int) -> Callable[[Tensors, Sizes], tt.Tensor]:
+@version
+def attention_in_one(x: Tensors, sizes: Sizes, name: str, rows: int) -> tt.Tensor:
     """Fused attention version, without scores in memory."""
-
-    def run(x: Tensors, sizes: Sizes) -> tt.Tensor:
-        t = sizes["T"]
-        y = like(x["q"], t, 64)
-        kernel(name)[blocks(t, rows), (32, 8)](y, x["q"], x["k"], x["v"], t)
-        return y
-
-    return run
+    t = sizes["T"]
+    y = like(x["q"], t, 64)
+    kernel(name)[blocks(t, rows), (32, 8)](y, x["q"], x["k"], x["v"], t)
+    return y
 
 
 def attend(x: Arrays) -> np.ndarray[Any, Any]:

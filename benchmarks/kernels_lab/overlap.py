@@ -5,7 +5,6 @@ copy out and a kernel can run concurrently there, but no two of one kind.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import tinytensor as tt
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab.lab import Timing, timings
+from benchmarks.kernels_lab.ladders import Rung
 
 LADDER = "overlap"
 SMALL, LARGE = (4000, 3), (1 << 24, 4000)  # elements, steps of the recurrence
@@ -102,15 +102,6 @@ def by_role(job: Job) -> tt.Tensor:
             tt.cuda.copy_async(job.result[part], job.made[part])
     back.synchronize()
     return job.result
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One version and its lesson."""
-
-    title: str
-    run: Callable[[Job], tt.Tensor]
-    lesson: str
 
 
 RUNGS = (

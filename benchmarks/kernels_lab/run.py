@@ -25,7 +25,6 @@ TIMED = {"low, high": "quartiles of the seconds", "GB/s": "floor / seconds"}
 
 
 def rows(name: str, timed: bool) -> list[dict[str, Any]]:
-    """The versions of a ladder: numbers and lessons."""
     if name == host.LADDER:
         return host.time_rungs()
     if name == overlap.LADDER:

@@ -86,7 +86,6 @@ class OpCase:
         return drawn(self.row.enlarged(lambda letter: length), self.row.main_dtype())
 
     def ours(self) -> Call:
-        """The call on tensors."""
         return self._result(self.row.within(tt), tt.clone)
 
     def numpy(self, module: Any) -> Call | None:
@@ -104,11 +103,9 @@ class OpCase:
 
     @property
     def in_torch(self) -> bool:
-        """Whether there is a call in PyTorch."""
         return bool(self.row.torch) and self.name not in VIEWS_ELSEWHERE
 
     def torch(self, module: Any) -> Call | None:
-        """The call in PyTorch; None if there is none."""
         return self._result(self.row.within_torch(module), lambda x: x.clone()) if self.in_torch else None
 
     def _result(self, function: Call, copy: Call) -> Call:
@@ -168,7 +165,6 @@ def _cases() -> Iterator[OpCase]:
 
 @cache
 def catalogue() -> dict[str, OpCase]:
-    """All cases by name."""
     return {case.name: case for case in _cases()}
 
 

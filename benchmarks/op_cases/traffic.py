@@ -70,7 +70,6 @@ class Counted:
     shapes: Sequence[Shape] = ()
 
     def case(self, dtype: str) -> Case:
-        """The case with inputs of a dtype."""
         row = next(row for row in ROWS if row.name == self.row)
         lengths = LENGTHS | (self.lengths or {})
         row = row.reshaped(tuple(self.shapes)) if self.shapes else row.enlarged(lengths.__getitem__)

@@ -40,14 +40,16 @@ class Library:
 
     def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
         """Call that returns the gradients of all floating inputs on an existing graph."""
-        raise NotImplementedError(f"{type(self).__name__} has no gradients")
+        leaves = [x.requires_grad_() for x in inputs if x.is_floating_point()]
+        found = function(*inputs)
+        outs = found if isinstance(found, tuple) else (found,)
+        grads = [self.made(upstream(y.shape)) for y in outs]
+        return lambda: self.module.autograd.grad(outs, leaves, grads, retain_graph=True)
 
     def array(self, y: Any) -> Array:
-        """Result as a NumPy array."""
         return np.asarray(y)
 
     def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
-        """The timed call."""
         return self.gradients(function, inputs) if case.backward else lambda: function(*inputs)
 
 
@@ -74,13 +76,6 @@ class Engine(Library):
 
     def array(self, y: tt.Tensor) -> Array:
         return y.detach().cpu().numpy()
-
-    def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
-        leaves = [x.requires_grad_() for x in inputs if x.dtype.is_floating]
-        found = function(*inputs)
-        outs = found if isinstance(found, tuple) else (found,)
-        grads = [self.made(upstream(y.shape)) for y in outs]
-        return lambda: tt.grad(outs, leaves, grads, retain_graph=True)
 
     def call(self, case: OpCase, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
         if not self.copies:
@@ -114,13 +109,6 @@ class Torch(Library):
 
     def array(self, y: Any) -> Array:
         return np.asarray(y.detach().cpu())
-
-    def gradients(self, function: Callable[..., Any], inputs: Sequence[Any]) -> Call:
-        leaves = [x.requires_grad_() for x in inputs if x.is_floating_point()]
-        found = function(*inputs)
-        outs = found if isinstance(found, tuple) else (found,)
-        grads = [self.made(upstream(y.shape)) for y in outs]
-        return lambda: self.module.autograd.grad(outs, leaves, grads, retain_graph=True)
 
 
 class Cupy(Library):

@@ -73,7 +73,6 @@ class TorchGenerator:
 
 
 def draw(logits: torch.Tensor, top_k: int | None) -> int:
-    """Sample a token from the k most likely ones."""
     if top_k is None:
         return int(torch.multinomial(torch.softmax(logits, 0), 1))
     best, tokens = torch.topk(logits, min(top_k, len(logits)))

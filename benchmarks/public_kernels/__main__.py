@@ -35,7 +35,6 @@ def listed(only: str = "") -> list[PublicKernel]:
 
 
 def for_emulated(path: Path, kernels: Sequence[PublicKernel]) -> None:
-    """Compile kernels of a file for the CPU."""
     source = read(path)
     packers = [
         Packer(source.signature(k.name), k.template.split(", ") if k.template else ()) for k in kernels
@@ -44,7 +43,6 @@ def for_emulated(path: Path, kernels: Sequence[PublicKernel]) -> None:
 
 
 def for_gpu(path: Path, kernels: Sequence[PublicKernel], target: str) -> None:
-    """Compile kernels of a file with NVRTC."""
     declared = nvrtc.signatures(path)
     names = [Packer(declared[k.name], k.template.split(", ") if k.template else ()).name for k in kernels]
     nvrtc.build(path, names, target)

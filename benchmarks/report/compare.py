@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.contest.tables import aligned, time_text
+from benchmarks.contest.tables import aligned, commit_text, time_text
 
 FLOOR = 0.05  # smaller changes are never reported
 FLOOR_ALONE = 0.1  # the same if other libraries took part in fewer than
@@ -152,8 +152,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if len(set(clocks)) > 1:
         raise BenchmarkError(f"compare: {clocks[0]} time and {clocks[1]} time are not comparable")
     head = [
-        f"{name}: {r['benchmark']}, {(r['machine']['commit'] or 'no commit')[:10]}"
-        f"{' + changes' if r['machine']['dirty'] else ''}, {r['machine']['date']}"
+        f"{name}: {r['benchmark']}, {commit_text(r['machine'])}, {r['machine']['date']}"
         for name, r in (("old", old), ("new", new))
     ]
     for key in SAME_MACHINE:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest.contestants import BenchmarkError
-from benchmarks.contest.tables import Saved, cell, contestants, findings, table_of, time_label
+from benchmarks.contest.tables import Saved, cell, commit_text, contestants, findings, table_of, time_label
 from benchmarks.report.bars import Bars, draw
 from benchmarks.report.compare import load
 from tinytensor.lab.html import Html, Page, tag, write
@@ -98,8 +98,7 @@ def machines(reports: Mapping[str, Saved]) -> list[Table]:
     """A row for each file, and the machine of the newest one."""
     rows = []
     for name, r in reports.items():
-        commit = (r["machine"]["commit"] or "none")[:10] + " + changes" * bool(r["machine"]["dirty"])
-        rows += [[file, r["benchmark"], _date(r), commit] for file in name.split(", ")]
+        rows += [[file, r["benchmark"], _date(r), commit_text(r["machine"])] for file in name.split(", ")]
     newest = max(reports.values(), key=_date)["machine"]
     about = [[key.replace("_", " "), cell(value or None)] for key, value in newest.items()]
     differ = [k for k in ("cpu", "cpus") if any(r["machine"][k] != newest[k] for r in reports.values())]

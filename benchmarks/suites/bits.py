@@ -1,4 +1,4 @@
-"""Which results are equal to the bit: training twice, captured, on another device; random numbers."""
+"""Results that are equal to the bit: training twice, captured, on another device; random numbers."""
 
 import hashlib
 from collections.abc import Callable

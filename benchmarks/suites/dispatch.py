@@ -32,7 +32,6 @@ class Library(NamedTuple):
 
 
 def ours() -> Suite:
-    """Cases with tinytensor."""
     import tinytensor as tt
     from tinytensor import nn, optim
 
@@ -68,7 +67,6 @@ def captured(step: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def peer() -> Suite:
-    """Cases with PyTorch."""
     import torch
     from torch.nn import functional
 
@@ -151,7 +149,6 @@ def small_ops(lib: Library, *, transposed: bool = False) -> Suite:
 
 
 def training_steps(lib: Library, rng: np.random.Generator) -> Suite:
-    """Steps of two small networks, eager and captured."""
     suite: dict[str, Case] = {}
     for way in ("", ", captured"):
         suite |= {
@@ -162,8 +159,6 @@ def training_steps(lib: Library, rng: np.random.Generator) -> Suite:
 
 
 def sized_ops(lib: Library, rng: np.random.Generator, size: int) -> dict[str, Callable[[], Any]]:
-    """Cases on `size` elements."""
-
     def made(*shape: int, grad: bool = False) -> Any:
         # small, to keep tanh away from 1, where its slope loses digits
         return lib.tensor(rng.random(shape, dtype=np.float32) - np.float32(0.5), requires_grad=grad)
@@ -234,7 +229,6 @@ def _training(
 
 
 def run(plan: Plan, *, alone: bool = False, only: str = "") -> Report:
-    """Measure all cases."""
     report = Report("dispatch", "PyTorch")
     with contestants(__name__, alone=alone, pinned=True) as both:
         cases = [name for name in both["tinytensor"].cases() if only in name]

@@ -41,7 +41,6 @@ NEAR = 1.5  # logits, of which the largest are about 25
 
 
 def model_config(shape: str) -> GPTConfig:
-    """Model configuration of a shape."""
     config, _ = train.configs(shape)
     return replace(config, block_size=1024) if shape == "L" else config
 
@@ -76,7 +75,6 @@ def ours(shape: str, device: str = "cpu") -> Suite:
 
 
 def peer(shape: str) -> Suite:
-    """Generation with PyTorch."""
     from benchmarks.peers.torch_generate import TorchGenerator
 
     config = model_config(shape)
@@ -152,7 +150,6 @@ def run(
     others: Sequence[str] = (),
     device: str = "cpu",
 ) -> Report:
-    """Measure generation."""
     report = Report("generate", LLAMA if list(shapes) == [SMOLLM2] else "PyTorch")
     equal, near = replace(rounds, rtol=1e-4, atol=2e-5), replace(rounds, rtol=0.0, atol=NEAR)
     for variant in variants if device == "cpu" else list(variants)[:1]:

@@ -137,8 +137,7 @@ def call_of(library: Library, work: Work) -> Callable[[], Sequence[Any]]:
     y = function(*inputs)
     shape = tuple(y.shape)
     start = matrix(library, prod(shape[:-1]), shape[-1], kind, 6).reshape(shape) if shape else None
-    grad = library.module.autograd.grad if isinstance(library, Torch) else tt.grad
-    return lambda: list(grad(y, leaves, start, retain_graph=True))
+    return lambda: list(library.module.autograd.grad(y, leaves, start, retain_graph=True))
 
 
 def _function(library: Library, op: str) -> Callable[..., Any]:

@@ -111,7 +111,6 @@ class Peaks:
 
 
 def _rate(nbytes: int, microseconds: float | None) -> float | None:
-    """GB/s."""
     return None if not microseconds else nbytes / microseconds / 1e3
 
 

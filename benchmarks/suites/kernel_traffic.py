@@ -65,7 +65,6 @@ def count(case: Case, dtype: str) -> Traffic:
 
 
 def run() -> Report:
-    """Count all cases, in float32 and bfloat16."""
     report = Report("kernel_traffic")
     rows = [count(counted.case(d), d) for d in DTYPES for counted in COUNTED]
     rows += [count(case, d) for d in DTYPES for case in without_rows(d)]

@@ -82,7 +82,6 @@ def takes_part(library: str, case: OpCase) -> bool:
 
 
 def libraries(alone: bool) -> list[str]:
-    """Names of the libraries that take part."""
     found = [OURS, KERNELS_OFF, NUMPY]
     found += [TORCH] if installed("torch") and not alone else []
     if tt.cuda.is_available():
@@ -92,7 +91,6 @@ def libraries(alone: bool) -> list[str]:
 
 
 def torch_has_cuda() -> bool:
-    """Whether PyTorch is installed and can use the GPU."""
     if not installed("torch"):
         return False
     import torch
@@ -154,7 +152,6 @@ class OpsReport(Report):
         return found
 
     def table(self) -> str:
-        """Text table of the rows."""
         return text(self.to_dict() | {"results": []})
 
     def seconds(self, who: str) -> dict[str, dict[str, dict[int, float]]]:
@@ -199,7 +196,6 @@ def run(
     alone: bool = False,
     quick: bool = False,
 ) -> OpsReport:
-    """Measure the cases, row by row."""
     cases = [c for c in catalogue().values() if only in c.name and (c.name in QUICK or not quick)]
     if not cases:
         raise BenchmarkError(f"ops: no case has {only!r} in its name")

@@ -62,7 +62,6 @@ def batches(shape: str) -> Batches:
 
 
 def training(shape: str, *, device: str = "cpu", dtype: str = "float32", captured: bool = False) -> Training:
-    """The step of a shape, with tinytensor."""
     config, train = configs(shape)
     model = GPT(config)
     model.load_state_dict({name: tt.from_numpy(array) for name, array in initial_weights(config).items()})
@@ -106,7 +105,6 @@ def run(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> Report:
-    """Measure steps."""
     report = Report("train", "PyTorch")
     agreeing = replace(rounds, rtol=ROUNDING[dtype])
     for variant in variants if device == "cpu" else list(variants)[:1]:

@@ -20,17 +20,18 @@ Tokens = TokenFile | npt.NDArray[np.integer] | Sequence[int]
 
 
 class StepBatches(Iterator[tuple[Ints, ...]]):
-    """Infinite iterator of batches, each a function of its step alone: its state is one integer."""
+    """Infinite iterator of batches, each a function of its step alone: its state is one integer.
+
+    Attributes:
+        settings: what the batches depend on, as JSON values.
+    """
 
     step = 0
+    settings: Mapping[str, int | str] = {}
 
     @abstractmethod
     def batch(self, step: int) -> tuple[Ints, ...]:
         """Arrays of a step, 0, 1, 2, …, with a row for each example; does not advance the iterator."""
-
-    @abstractmethod
-    def arguments(self) -> dict[str, int | str]:
-        """What the batches depend on, as JSON values."""
 
     def __next__(self) -> tuple[Ints, ...]:
         batch = self.batch(self.step)
@@ -38,12 +39,12 @@ class StepBatches(Iterator[tuple[Ints, ...]]):
         return batch
 
     def state_dict(self) -> dict[str, int | str]:
-        """Position and arguments, as JSON values."""
-        return {**self.arguments(), "step": self.step}
+        """Position and settings, as JSON values."""
+        return {**self.settings, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
         """Resume at the position of a `state_dict`."""
-        own, step = self.arguments(), state.get("step")
+        own, step = self.settings, state.get("step")
         differing = [name for name in own if state.get(name) != own[name]]
         if differing or type(step) is not int or not 0 <= step < 2**64:
             told = ", ".join(f"{name}={state.get(name)!r} (here {own[name]!r})" for name in differing)
@@ -111,6 +112,14 @@ class Batches(StepBatches):
         self.batch_size, self.block_size, self.mode, self.seed = batch_size, block_size, mode, seed
         self.stride = stride or (block_size if mode == "consecutive" else 1)
         self.n_windows = (len(self._ids) - block_size - 1) // self.stride + 1
+        self.settings = {
+            "mode": mode,
+            "seed": seed,
+            "batch_size": batch_size,
+            "block_size": block_size,
+            "stride": self.stride,
+            "tokens": len(self._ids),
+        }
 
     def batch(self, step: int) -> Batch:
         """Batch of a step; does not advance the iterator."""
@@ -131,17 +140,6 @@ class Batches(StepBatches):
         block = self._ids[starts[:, None] + np.arange(self.block_size + 1)]  # (B, T + 1)
         check_range(block, self._vocab_size, self._name)
         return _shifted(block)
-
-    def arguments(self) -> dict[str, int | str]:
-        """What the batches depend on: mode, seed, batch_size, block_size, stride, tokens."""
-        return {
-            "mode": self.mode,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "block_size": self.block_size,
-            "stride": self.stride,
-            "tokens": len(self._ids),
-        }
 
 
 def consecutive_blocks(

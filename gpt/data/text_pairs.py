@@ -77,9 +77,10 @@ class PairBatches(StepBatches):
         block_size: int,
         seed: int = 0,
     ) -> None:
-        self.mark, self.seed, self.batch_size = mark, seed, batch_size
+        self.mark = mark
         self.pairs = [tuple([self._ids(text, tokenizer, block_size) for text in pair]) for pair in pairs]
         self.order = LikeLengths([len(s) + len(t) for s, t in self.pairs], batch_size, seed)
+        self.settings = {"seed": seed, "batch_size": batch_size, "pairs": len(pairs)}
 
     def _ids(self, text: str, tokenizer: Tokenizer, block_size: int) -> list[int]:
         """Ids of a text, followed by the mark."""
@@ -108,7 +109,3 @@ class PairBatches(StepBatches):
         behind = [[self.mark, *ids[:-1]] for ids in targets]
         lengths = np.array([len(ids) for ids in sources])
         return padded(behind, 0), padded(targets, IGNORED), padded(sources, 0), lengths
-
-    def arguments(self) -> dict[str, int | str]:
-        """What the batches depend on."""
-        return {"seed": self.seed, "batch_size": self.batch_size, "pairs": len(self.pairs)}

@@ -17,7 +17,7 @@ MOST = 1 << 26  # logits at a time: 256 MiB
 
 
 class Likelihood(NamedTuple):
-    """How likely a continuation is."""
+    """The likelihood of a continuation."""
 
     log_p: float  # sum of the log-probabilities of its tokens, in nats
     greedy: bool  # whether each of its tokens is the most likely one

@@ -78,7 +78,7 @@ RECORDS = (
 
 @dataclass(frozen=True)
 class SpeedrunConfig:
-    """What to measure."""
+    """Options of a speedrun."""
 
     record: str = "last"  # number of a record, `last`, or `all`
     seeds: int = 3  # runs of each, with seeds 1, 2, …

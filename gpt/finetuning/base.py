@@ -1,10 +1,10 @@
-"""TuneConfig, TuneRun and Tuner: the fine-tuning loop over a Task, which defines batches, loss and metrics.
+"""TuneConfig and TuneRun: a run over a Task, which defines batches, loss and metrics.
 
 Independent of the tasks. A run directory has the layout of a training run, and `sample` reads it.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,6 +13,7 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import TrainConfig
+from gpt.data.batches import StepBatches
 from gpt.data.contents import require_same
 from gpt.fields import check_types, to_dict
 from gpt.finetuning.lora import LoraConfig, merged_weights, save_adapters
@@ -23,7 +24,6 @@ from gpt.training.optimizer_setup import optimizer_of
 from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import join_state, split_state
-from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint, reading_state, save_checkpoint
 from tinytensor.interop.safetensors_file import Array
 from tinytensor.optim import GradScaler
@@ -74,8 +74,8 @@ class TuneConfig:
         return TrainConfig(**same, min_learning_rate=self.learning_rate / 10)
 
 
-class Task(ABC):
-    """A fine-tuning task: examples, loss and metrics.
+class Task(StepBatches):
+    """A fine-tuning task: examples, loss and metrics. The first array of a batch has token ids (B, T).
 
     Attributes:
         model: the GPT with added modules; its parameters that require a gradient are trained.
@@ -86,10 +86,6 @@ class Task(ABC):
     model: GPT
     captures: ClassVar[bool] = False
     seen: Mapping[str, Any] = {}
-
-    @abstractmethod
-    def batch(self, step: int) -> tuple[Array, ...]:
-        """Arrays of a batch, a function of its step alone; the first are token ids (B, T)."""
 
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, with its autograd graph; by default the mean cross-entropy of targets that are not
@@ -114,6 +110,8 @@ class TuneRun(Run):
     Adapters are also written to files of their own.
     """
 
+    planned = False  # batches have different lengths
+
     def __init__(
         self,
         task: Task,
@@ -124,7 +122,8 @@ class TuneRun(Run):
         about: Mapping[str, Any],
         resume: bool = False,
     ) -> None:
-        self.task, self.tokenizer, self.lora, self.about = task, tokenizer, lora, about
+        self.task = self.batches = task
+        self.tokenizer, self.lora, self.about = tokenizer, lora, about
         self.command = f"finetune {about['task']}"
         self.model, self.model_config = task.model, task.model.config
         self.train_config, self.folder = config.training(), Path(config.out_dir)
@@ -132,19 +131,25 @@ class TuneRun(Run):
         self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = optimizer_of(self.model, self.train_config)
         self.scaler = GradScaler(enabled=config.dtype == "float16")
-        self.batch_number, self.tokens = 0, 0
         self._measured: tuple[int, dict[str, float]] | None = None  # step and metrics
         tt.manual_seed(config.seed)
         if resume:
             with reading_state(self.folder):
                 self._go_on()
 
-    def next_batch(self) -> tuple[Array, ...]:
-        """Arrays of the next batch; counts batches and tokens."""
-        batch = self.task.batch(self.batch_number)
-        self.batch_number += 1
-        self.tokens += batch[0].size
-        return batch
+    @property
+    def captures(self) -> bool:
+        """Whether steps are captured, of a task that allows it."""
+        return self.task.captures and super().captures
+
+    @property
+    def seen(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """Metrics of the last batch beside the loss, for the log."""
+        return self.task.seen
+
+    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
+        """Loss of a batch, with its autograd graph."""
+        return self.task.loss(*batch)
 
     @property
     def has_validation(self) -> bool:
@@ -183,7 +188,7 @@ class TuneRun(Run):
             "train": to_dict(self.train_config),
             "tune": self.about,
             "task": {},
-            "batches": self.batch_number,
+            "batches": self.task.step,
             "generator": tt.default_generator.get_state(),
             "optimizer": scalars,
             "scaler": self.scaler.state_dict(),
@@ -223,36 +228,10 @@ class TuneRun(Run):
         self.optimizer.load_state_dict(join_state(moments, checkpoint.state["optimizer"]))
         self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.step, self.best_loss = checkpoint.step, checkpoint.state["best_loss"]
-        self.batch_number = checkpoint.state["batches"]
+        self.task.step = checkpoint.state["batches"]
         tt.default_generator.set_state(checkpoint.state["generator"])
 
 
 def trained_weights(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Trained weights of a fine-tuning run by name, from the optimizer arrays of a checkpoint."""
     return {k.removeprefix("trained."): a for k, a in arrays.items() if k.startswith("trained.")}
-
-
-class Tuner(Trainer):
-    """Training loop with the metrics of the task in the log, and tokens counted per batch."""
-
-    def __init__(self, run: TuneRun, *, quiet: bool = False) -> None:
-        self.capturable = run.task.captures
-        super().__init__(run, quiet=quiet)
-        self.tuned = run
-
-    def step(self) -> dict[str, Any]:
-        """One optimizer step; returns its log values."""
-        return {**super().step(), **self.tuned.task.seen}
-
-    def next_batch(self) -> Sequence[Array]:
-        """Arrays of the next batch."""
-        return self.tuned.next_batch()
-
-    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Loss of a batch, with its autograd graph."""
-        return self.tuned.task.loss(*batch)
-
-    def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens per second, padding included: batches have different lengths."""
-        tokens, self.tuned.tokens = self.tuned.tokens, 0
-        return {"tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}

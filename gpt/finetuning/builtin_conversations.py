@@ -27,8 +27,8 @@ GREETINGS = [
     ("Thank you|Thanks|Thank you!|Thanks!", "You are welcome."),
     ("Goodbye|Bye|Good night|Farewell", "Farewell!"),
 ]  # fmt: skip
-# Of eleven of the problems; of other tasks 2: see docs/developers/decisions.md.
-PARTS = {"counting": 1, "arithmetic": 4}
+# Of eleven problems; other tasks have 2: see docs/developers/decisions.md.
+PARTS = {"arithmetic": 3}
 Exchange = tuple[str, str]  # question and answer
 
 

@@ -22,7 +22,7 @@ from gpt.data.examples import split
 from gpt.data.prepare import text_of_file
 from gpt.data.records import read_records
 from gpt.fields import closest, from_dict, to_dict, with_changes
-from gpt.finetuning.base import Task, TuneConfig, Tuner, TuneRun
+from gpt.finetuning.base import Task, TuneConfig, TuneRun
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.chat_tokens import with_chat_tokens
 from gpt.finetuning.dpo import FIELDS as DPO_FIELDS
@@ -42,6 +42,7 @@ from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_ranks, refuse_to_overwrite
 from gpt.training.stopping import Stopped, exit_code
+from gpt.training.train import Trainer
 from gpt.weights.checkpoint import list_checkpoints
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import init
@@ -180,7 +181,7 @@ def tune(name: str, out_dir: PathLike, *, quiet: bool = False, **fields: object)
         if list_checkpoints(out_dir):
             fields = {**fields, "init_from": "resume"}
         run = begin(name, [f"--out_dir={out_dir}", *[f"--{key}={value}" for key, value in fields.items()]])
-        return cast(TuneRun, Tuner(run, quiet=quiet).train())
+        return cast(TuneRun, Trainer(run, quiet=quiet).train())
 
 
 def _configs(name: str, argv: Sequence[str]) -> tuple[tuple[Any, ...], WatchConfig, bool]:
@@ -315,7 +316,7 @@ def _run(run: TuneRun) -> int:
         f"model  {share} parameters are trained; the optimizer state has {2 * trained:,} values{packed}",
         flush=True,
     )
-    tuner = Tuner(run)
+    tuner = Trainer(run)
     with tuner.precision():
         begun, before = _at_first(run)
     print(f"--- at step {run.step} ---\n{run.show()}\n---", flush=True)

@@ -260,8 +260,8 @@ class Reinforcing(Task):
         return np.array(found).reshape(len(problems), copies)
 
     def metrics(self) -> dict[str, float]:
-        """Of held-out problems: `greedy`, the share of right greedy answers; `pass_1` and `pass_k` of sampled
-        ones; `val_loss`, 1 - pass@1; and for several tasks pass@1 of each.
+        """Metrics of held-out problems: `greedy`, the share of right greedy answers; `pass_1` and
+        `pass_k` of sampled ones; `val_loss`, 1 - pass@1; and for several tasks pass@1 of each.
         """
         count, k = self.config.held_out * len(self.tasks), self.config.samples
         problems = [self.problem(i, "test") for i in range(count)]

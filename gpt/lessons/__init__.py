@@ -1,1 +1,1 @@
-"""What the guide alone needs: encoders, translation, gaps to fill, vectors of words. Nothing imports it."""
+"""Models and tasks of the guide alone: encoders, translation, masked words, word vectors."""

@@ -27,10 +27,8 @@ from gpt.training.run import Run
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_fields, refuse_ranks
 from gpt.training.stopping import exit_code
-from gpt.training.train import Trainer
 from gpt.weights.load import load, require_tokenizer
 from tinytensor.distributed import Communicator
-from tinytensor.interop.safetensors_file import Array
 
 ROWS = 250  # texts per batch
 _BEGIN = (
@@ -90,6 +88,7 @@ class TranslateRun(Run):
 
     command = "translate"
     kind = EncoderDecoder
+    planned = captures = False  # there is a source, too, and batches have different lengths
     model: EncoderDecoder
     tokenizer: Tokenizer
 
@@ -173,33 +172,10 @@ class TranslateRun(Run):
         with self.model.evaluating():
             return translate(self.model, self.tokenizer, texts)
 
-
-class Translator(Trainer):
-    """Training loop with translations as samples, and tokens counted per batch."""
-
-    capturable = False  # batches have different lengths
-
-    def __init__(self, run: TranslateRun, *, quiet: bool = False) -> None:
-        super().__init__(run, quiet=quiet)
-        self.translated, self.tokens = run, 0
-
-    def next_batch(self) -> Sequence[Array]:
-        """Arrays of the next batch."""
-        batch = super().next_batch()
-        self.tokens += batch[0].size
-        return batch
-
     def sample(self) -> str:
         """First held-out texts and their translations."""
-        texts = [source for source, _ in self.translated.held_pairs[:5]]
-        return "\n".join(
-            [f"{s!r} → {t!r}" for s, t in zip(texts, self.translated.translate(texts), strict=True)]
-        )
-
-    def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Target tokens per second, padding included: batches have different lengths."""
-        tokens, self.tokens = self.tokens, 0
-        return {"tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+        texts = [source for source, _ in self.held_pairs[:5]]
+        return "\n".join([f"{s!r} → {t!r}" for s, t in zip(texts, self.translate(texts), strict=True)])
 
 
 @dataclass(frozen=True)
@@ -224,7 +200,7 @@ def main(argv: Sequence[str]) -> int:
         model_config, train_config, watch, config = configs_of(
             argv, _BEGIN, WatchConfig(), TranslateConfig(), name="translate", about=__doc__
         )
-        run = train(model_config, train_config, kind=TranslateRun, loop=Translator, watch=watch)
+        run = train(model_config, train_config, kind=TranslateRun, watch=watch)
         if run.stopped_by:
             return exit_code(run.stopped_by)
         folder = run.folder

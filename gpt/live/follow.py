@@ -81,7 +81,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _written(path: Path) -> int:
-    """When a file was last written, in nanoseconds; 0 if there is none."""
+    """Time of a file's last change, in nanoseconds; 0 if there is none."""
     with suppress(OSError):
         return path.stat().st_mtime_ns
     return 0

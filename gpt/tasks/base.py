@@ -126,7 +126,7 @@ def words(longest: int) -> tuple[str, ...]:
 
 
 def last_part(reply: str) -> str:
-    """What follows the last colon or equals sign of a reply, without space and a full stop around it.
+    """The part of a reply after its last colon or equals sign, without space and a full stop around it.
 
     Example:
         >>> last_part("The letters in order are: a, b, c. ")

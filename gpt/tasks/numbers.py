@@ -17,18 +17,19 @@ def _is_step(a: int, b: int) -> bool:
 def _working(a: int, sign: str, b: int) -> str:
     """Steps before a result: the last digits, then the tens. A step itself has none.
 
-    The second step is always a sum, whether or not a ten is borrowed.
+    Each begins with the last digit of a, so that a model learns one way to find it; the last step is a sum,
+    whether or not a ten is borrowed.
 
     Example:
         >>> [_working(17, "+", 8), _working(17, "-", 8), _working(17, "-", 12), _working(7, "+", 8)]
-        ['7 + 8 = 15, 10 + 15 = ', '10 - 8 = 2, 7 + 2 = ', '7 - 2 = ', '']
+        ['7 + 8 = 15, 10 + 15 = ', '7 + 10 - 8 = 7 + 2 = ', '7 - 2 = ', '']
     """
     if _is_step(a, b):
         return ""
     x, y = a % 10, b % 10
     tens = a - x + (b - y if sign == "+" else y - b)
     if sign == "-" and x < y:
-        return f"10 - {y} = {10 - y}, {x} + {10 - y} = "
+        return f"{x} + 10 - {y} = {x} + {10 - y} = "
     digit = x + y if sign == "+" else x - y
     return f"{x} {sign} {y} = " + (f"{digit}, {tens} + {digit} = " if tens else "")
 

@@ -1,4 +1,4 @@
-"""What a training loop does beside its steps: measures health, evaluates and saves, writes samples."""
+"""Callbacks of the training loop: health, evaluation, checkpoints, samples."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +90,7 @@ class Samples(Callback):
         trainer = self.trainer
         if self.every(self.config.sample_interval) and trainer.leads and self.run.tokenizer is not None:
             trainer.results.check()
-            trainer.sampled = trainer.sample()
+            trainer.sampled = self.run.sample()
             trainer.log.write(step=self.run.step, sample=trainer.sampled)
             trainer.terminal.say(f"--- sample at step {self.run.step} ---\n{trainer.sampled}\n---")
 

@@ -78,13 +78,12 @@ def train(
     *,
     quiet: bool = False,
     kind: type[Run] = Run,
-    loop: type[Trainer] = Trainer,
     watch: WatchConfig = _UNWATCHED,
 ) -> Run:
     """Train a model by two configs; data-parallel under `mpiexec`.
 
     Args:
-        kind, loop: classes of the run and of its training loop.
+        kind: class of the run.
         watch: whether a page follows the run meanwhile.
     """
     started = init()
@@ -96,7 +95,7 @@ def train(
             if not quiet and ranks.rank == 0:
                 print(describe(run), flush=True)
             with watching(watch, train_config.out_dir) if ranks.rank == 0 else nullcontext():
-                return loop(run, quiet=quiet).train()
+                return Trainer(run, quiet=quiet).train()
 
 
 def tell_files(folder: Path, *words: object) -> None:

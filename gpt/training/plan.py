@@ -130,7 +130,7 @@ class Plan:
 
     @cached_property
     def forward_flops_per_token(self) -> int:
-        """Of the matrix products; 2 FLOPs per multiply-add, attention over the whole context."""
+        """FLOPs of the matrix products: 2 FLOPs per multiply-add, attention over the whole context."""
         m = self.model
         stacked = m.n_expert_active if m.n_expert else 1  # a token meets the active experts alone
         met = sum([math.prod(s[-2:]) * (stacked if len(s) > 2 else 1) for s in self._matrices])
@@ -154,7 +154,7 @@ class Plan:
 
     @property
     def total_flops(self) -> int:
-        """Of the whole training, by the exact count."""
+        """FLOPs of the whole training, by the exact count."""
         each = self.forward_flops_per_token + self.backward_flops_per_token + self.again_flops_per_token
         return each * self.tokens_per_step * self.train.max_steps
 
@@ -358,7 +358,7 @@ def _duration(minutes: float) -> str:
 
 
 def _measured(speed: float) -> str:
-    """Of which machine the time is: its measured speed, and whether other programs took a part of it."""
+    """Describe the measured machine: its speed, and whether other programs took a part of it."""
     processors = os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     said = f"the time is of this machine: {speed / 1e9:,.1f} GFLOP/s, measured now"

@@ -5,6 +5,7 @@ A run directory has config.json, tokenizer.json, data/ (token files of a text), 
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,17 @@ import numpy as np
 
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
-from gpt.console import counted, note
-from gpt.data.batches import StepBatches
+from gpt.console import note
+from gpt.data.batches import Batches, StepBatches
 from gpt.data.contents import hash_of_tokenizer, require_same
-from gpt.data.document_batches import DocumentBatches
 from gpt.fields import to_dict
+from gpt.generation.generate import generate
 from gpt.models.gpt import GPT
 from gpt.tokenizers.tokenizer_config import write_config
 from gpt.training.measures import evaluate
 from gpt.training.optimizer_setup import optimizer_of
 from gpt.training.run_lock import alone_in
 from gpt.training.run_setup import (
-    batches_of,
     join_state,
     refuse_other_ways,
     refuse_to_overwrite,
@@ -55,6 +55,7 @@ class Run:
     Attributes:
         train_tokens, val_tokens: the splits; val_tokens is None without a validation split.
         tokenizer: None for token files without one (nanoGPT's).
+        seen: metrics of the last batch beside the loss, for the log.
         best_loss: lowest validation loss so far, or None.
         stopped_by: number of the signal that stopped the training early, or 0.
     """
@@ -62,7 +63,9 @@ class Run:
     command = "train"  # command that resumes it
     kind: type[GPT] = GPT  # class of the model
     extra_tokens = 0  # ids after those of the tokenizer
+    planned = True  # whether the FLOPs of a token are those of `plan`
     batches: StepBatches
+    seen: Mapping[str, Any] = {}
     stopped_by = 0
     ranks: Communicator = LocalCommunicator()
 
@@ -116,8 +119,9 @@ class Run:
 
     def make_batches(self) -> StepBatches:
         """Batches of the training data, from step 0."""
-        separator = None if self.tokenizer is None else self.tokenizer.separator
-        return batches_of(self.train_tokens, self.train_config, self.model_config, separator)
+        config, model = self.train_config, self.model_config
+        sizes = config.batch_size, model.block_size, config.batch_order
+        return Batches(self.train_tokens, *sizes, seed=config.seed, vocab_size=model.vocab_size)
 
     def find_contents(self) -> dict[str, str]:
         """Hashes of the data and the tokenizer, which must match in a resumed run. Reads all data once."""
@@ -128,11 +132,7 @@ class Run:
     def describe_data(self) -> str:
         """Size of the data, as text."""
         val = f"{len(self.val_tokens):,}" if self.val_tokens is not None else "no"
-        found = f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
-        if isinstance(self.batches, DocumentBatches):
-            documents = counted(self.batches.documents, "document")
-            return f"{found}; {documents} in rows, {self.batches.cropped:.1%} of the tokens are cropped"
-        return found
+        return f"{len(self.train_tokens):,} training tokens, {val} validation tokens"
 
     @property
     def captures(self) -> bool:
@@ -143,6 +143,15 @@ class Run:
     def loss(self, *batch: tt.Tensor) -> tt.Tensor:
         """Loss of a batch, inputs and targets of (B, T) each, with its autograd graph."""
         return self.model.loss(*batch)
+
+    def sample(self) -> str:
+        """Sampled text, from a separate generator, which leaves training unaffected."""
+        assert self.tokenizer is not None
+        generator = tt.Generator(self.train_config.seed + self.step)
+        prompt = [int(self.train_tokens.ids[0])]
+        with self.model.evaluating():
+            ids = list(generate(self.model, prompt, self.train_config.sample_tokens, generator=generator))
+        return self.tokenizer.decode(prompt + ids)
 
     @property
     def has_validation(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a run begins with: its data, tokenizer, vocabulary and batches; what it must be like to go on."""
+"""Setup of a run: data, tokenizer and vocabulary; checks before it is resumed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,9 +10,7 @@ import numpy as np
 import tinytensor as tt
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import note
-from gpt.data.batches import Batches, StepBatches
 from gpt.data.command import embedded_shakespeare
-from gpt.data.document_batches import DocumentBatches
 from gpt.data.prepare import describe_files, prepare, prepare_text, read_texts, require_data
 from gpt.data.token_file import TokenFile, open_split
 from gpt.fields import from_dict, to_dict
@@ -86,22 +84,6 @@ def with_vocabulary(model: GPTConfig, size: int | None, source: object, extra: i
         fix="set its size (GPT-2: --vocab_size=50257; nanoGPT's shakespeare_char: 65), "
         "or the tokenizer: --tokenizer=tokenizer.json",
     )
-
-
-def batches_of(
-    tokens: TokenFile, config: TrainConfig, model: GPTConfig, separator: int | None
-) -> StepBatches:
-    """Batches in the order of a config, from step 0; `separator` is the id between documents."""
-    sizes: dict[str, Any] = {"seed": config.seed, "vocab_size": model.vocab_size}
-    if config.batch_order != "documents":
-        return Batches(tokens, config.batch_size, model.block_size, config.batch_order, **sizes)
-    if separator is None:
-        raise tt.ArgumentError(
-            "train: --batch_order=documents, but the tokens have no separator of documents",
-            why="it is the token <|endoftext|>, which the tokenizer lacks",
-            fix="prepare the data with a tokenizer that has it: python -m gpt tokenizer train",
-        )
-    return DocumentBatches(tokens, separator, config.batch_size, model.block_size, **sizes)
 
 
 def refuse_fields(config: TrainConfig, names: Sequence[str], command: str) -> None:

@@ -41,7 +41,7 @@ class CapturedStep:
         return sum(graph is not None for graph in self._graphs.values())
 
     def __call__(self, batch: Sequence[Array]) -> tt.Tensor:
-        """What the step returns for a batch; a replay overwrites the result of the one before."""
+        """Run the step on a batch and return its result, which the next replay overwrites."""
         key = tuple([(array.shape, array.dtype) for array in batch])
         if key in self._graphs and not self.refusal:
             found = self._graphs[key] or self._capture(key, batch)

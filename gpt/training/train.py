@@ -10,7 +10,6 @@ from typing import Any
 
 import tinytensor as tt
 from gpt.console import command
-from gpt.generation.generate import generate
 from gpt.training.callbacks import callbacks_of
 from gpt.training.data_parallel import RankGroup
 from gpt.training.measures import Utilization
@@ -33,16 +32,16 @@ class Trainer:
     """Training loop from the step of a run to `max_steps`.
 
     Attributes:
-        capturable: whether steps may be captured: the loss of a batch depends on its tensors alone.
         decides: whether the host decides, from the norm of the gradient, if a step is taken.
         ids: inputs of the last batch, (B, T).
         sampled: last sample shown.
+        tokens: inputs of all ranks since the last log line.
         stop_asked: number of the signal to stop after this step, or 0.
     """
 
-    capturable: bool = True
     ids: tt.Tensor
     sampled = ""
+    tokens = 0
     stop_asked = 0
 
     def __init__(self, run: Run, *, quiet: bool = False) -> None:
@@ -52,13 +51,15 @@ class Trainer:
         self.leads = self.team.leads
         self.log = self.team.log(run.folder)
         self.lr = schedule_of(self.config)
-        costs = plan(run.model_config, self.config, flops_per_second=1.0)
-        flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
-        self.used = Utilization(flops_per_token, self.team.size) if self.config.device == "cpu" else None
+        self.used: Utilization | None = None
+        if run.planned and self.config.device == "cpu":
+            costs = plan(run.model_config, self.config, flops_per_second=1.0)
+            flops_per_token = costs.forward_flops_per_token + costs.backward_flops_per_token
+            self.used = Utilization(flops_per_token, self.team.size)
         self.callbacks = callbacks_of(self)
         self.decides = run.scaler.enabled or self.team.size > 1
         self.captured: CapturedStep | None = None
-        if self.capturable and run.captures:
+        if run.captures:
             self.captured = CapturedStep(self._gradients if self.decides else self._whole, self.config.device)
         self.results = StepResults(run)
 
@@ -72,7 +73,7 @@ class Trainer:
         run, config = self.run, self.config
         lr = self.lr.lr_at(run.step)
         set_learning_rate(run.optimizer, run.model, config, lr)
-        batches = [array for _ in range(config.gradient_accumulation_steps) for array in self.next_batch()]
+        batches = [array for _ in range(config.gradient_accumulation_steps) for array in self._next_batch()]
         watched = any(callback.watches(run.step + 1) for callback in self.callbacks)
         in_parts = watched or self.decides  # gradients, a look at them, update
         result = self._computed(batches, in_parts, eager=watched)
@@ -89,6 +90,7 @@ class Trainer:
             loss, norm = (loss, norm) if in_parts else self.results.last()
             grad_norm = norm if math.isfinite(norm) else None
             numbers = {"step": run.step, "loss": loss, "lr": lr, "grad_norm": grad_norm}
+        numbers |= run.seen
         for callback in self.callbacks:
             callback.after_step(numbers)
         return numbers
@@ -123,7 +125,7 @@ class Trainer:
         for part in range(parts):
             batch = batches[part * width : (part + 1) * width]
             with self.precision():
-                loss = self.loss(*batch)
+                loss = run.loss(*batch)
             loss = loss / divisor if divisor != 1 else loss
             with self.team.accumulating(part + 1 < parts):
                 run.scaler.scale(loss).backward()
@@ -139,35 +141,20 @@ class Trainer:
         self.run.scaler.step(self.run.optimizer, factor)
         self.run.scaler.update()
 
-    # ---- what other kinds of training override ------------------------------------------------------------
-
-    def next_batch(self) -> Sequence[Array]:
+    def _next_batch(self) -> Sequence[Array]:
         """Arrays of the next batch: the rows of this rank."""
-        return self.team.rows(next(self.run.batches))
-
-    def loss(self, *batch: tt.Tensor) -> tt.Tensor:
-        """Loss of a batch, with its autograd graph."""
-        return self.run.loss(*batch)
+        batch = next(self.run.batches)
+        self.tokens += batch[0].size
+        return self.team.rows(batch)
 
     def precision(self) -> tt.autocast:
         """Autocast context for the config's dtype."""
         dtype = tt.float16 if self.config.dtype == "float16" else tt.bfloat16
         return tt.autocast(dtype, enabled=self.config.dtype != "float32")
 
-    def sample(self) -> str:
-        """Sampled text, from a separate generator, which leaves training unaffected."""
-        run, config = self.run, self.config
-        assert run.tokenizer is not None
-        generator = tt.Generator(config.seed + run.step)
-        prompt = [int(run.train_tokens.ids[0])]
-        with run.model.evaluating():
-            ids = list(generate(run.model, prompt, config.sample_tokens, generator=generator))
-        return run.tokenizer.decode(prompt + ids)
-
-    def speed(self, steps: int, seconds: float) -> dict[str, float]:
-        """Tokens per second and model FLOPs utilization, for the log."""
-        tokens = steps * self.config.sequences_per_step * self.run.model_config.block_size
-        rate = tokens / max(seconds, 1e-9)
+    def speed(self, seconds: float) -> dict[str, float]:
+        """Tokens per second, padding included, and model FLOPs utilization, for the log."""
+        rate, self.tokens = self.tokens / max(seconds, 1e-9), 0
         values = {"tokens_per_second": round(rate, 1)}
         if self.used is not None:
             with tt.no_grad(), self.precision():
@@ -196,7 +183,7 @@ class Trainer:
             while run.step < config.max_steps and not self._stops:
                 numbers = self.step()
                 if run.step % config.log_interval == 0 or run.step == config.max_steps:
-                    numbers |= self.speed(run.step - since, time.perf_counter() - begun)
+                    numbers |= self.speed(time.perf_counter() - begun)
                     self.log.write(**numbers)
                     (first, then), since, begun = lines[0], run.step, time.perf_counter()
                     lines.append((since, begun))

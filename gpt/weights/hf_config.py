@@ -5,13 +5,12 @@ raise, since the model would differ.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from gpt.config import GPTConfig
 from gpt.fields import from_dict, to_dict
-from gpt.weights.hf_names import GPT2, LLAMA, Naming
-from tinytensor.errors import ArgumentError, FormatError
+from gpt.weights.hf_names import GPT2, LLAMA, ROTATED, Architecture, Naming, nearest
+from tinytensor.errors import FormatError
 
 _GELUS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu_erf", "relu": "relu"}
 _GPT2_FIELDS = {
@@ -41,55 +40,38 @@ _LLAMA_FIXED: dict[str, tuple[object, ...]] = {
     "mlp_bias": (False,),
     "partial_rotary_factor": (1.0, None),
 }
-_LLAMA_KINDS = ("llama", "mistral", "qwen3")
+_LLAMA = ROTATED | {"activation": "swiglu"}
+_FREE = {"rope_theta", "n_kv_head"}
+_LLAMAS = {
+    "llama": Architecture(LLAMA, _LLAMA, _FREE),
+    "mistral": Architecture(LLAMA, _LLAMA, _FREE | {"sliding_window"}),
+    "qwen3": Architecture(LLAMA, _LLAMA | {"qk_norm": True}, _FREE),
+}
 
 
 def naming_for(config: GPTConfig) -> tuple[str, Naming]:
-    """Hugging Face architecture equivalent to a model."""
-    kinds: dict[str, Naming] = {"gpt2": GPT2, **dict.fromkeys(_LLAMA_KINDS, LLAMA)}
-    differences = {kind: _differences(config, kind) for kind in kinds}
-    nearest = min(differences, key=lambda kind: len(differences[kind]))
-    if not differences[nearest]:
-        return nearest, kinds[nearest]
-    raise ArgumentError(
+    """Hugging Face architecture equivalent to a model; absent biases of GPT-2 are written as zeros."""
+    free = {"bias", "activation"} if config.activation in _GELUS.values() else {"bias"}
+    kinds = {"gpt2": Architecture(GPT2, free=free), **_LLAMAS}
+    kind = nearest(
+        config,
+        kinds,
         "naming_for: no architecture of Hugging Face is this model",
-        why=f"{nearest} is the closest, but has {', '.join(differences[nearest])}",
-        fix="write it with our own names: python -m gpt convert RUN model.safetensors",
+        "write it with our own names: python -m gpt convert RUN model.safetensors",
     )
+    return kind, kinds[kind].naming
 
 
-def _differences(config: GPTConfig, kind: str) -> list[str]:
-    """Fields that differ after writing and reading a config, as `field=value, not ours`."""
-    if kind == "gpt2":
-        config = replace(config, bias=True)  # missing biases are written as zeros
-    known = kind != "gpt2" or config.activation in _GELUS.values()
-    written = config if known else replace(config, activation="gelu")
-    try:
-        again = _plain(config_from_hf(_described(written, kind), "config.json", dropout=config.dropout))
-    except FormatError as error:
-        return [error.why or error.what] * len(to_dict(config))  # more than any other
-    return [f"{name}={again[name]}, not {own}" for name, own in _plain(config).items() if again[name] != own]
-
-
-def _plain(config: GPTConfig) -> dict[str, Any]:
-    """Fields of a config that weights depend on, with zeros resolved to the default sizes."""
-    own = {name: value for name, value in to_dict(config).items() if name != "init"}
-    usual = {"n_kv_head": config.n_head, "n_inner": 4 * config.n_embd}
-    return own | {name: own.get(name) or size for name, size in usual.items()}
-
-
-def config_from_hf(values: Mapping[str, Any], path: str, *, dropout: float = 0.0) -> GPTConfig:
+def config_from_hf(values: Mapping[str, Any], path: str) -> GPTConfig:
     """GPTConfig from a config.json."""
     kind = values.get("model_type")
     if kind == "gpt2":
         fields = _gpt2(values, path)
-    elif kind in _LLAMA_KINDS:
+    elif kind in _LLAMAS:
         fields = _llama(values, path)
     else:
-        _refuse(path, f"its model_type is {kind!r}; there are gpt2, {', '.join(_LLAMA_KINDS)}")
-    fields |= {"dropout": dropout}
-    kv_heads = fields.get("n_kv_head", 0)
-    if kv_heads == fields["n_head"]:
+        _refuse(path, f"its model_type is {kind!r}; there are gpt2, {', '.join(_LLAMAS)}")
+    if fields.get("n_kv_head") == fields["n_head"]:
         fields["n_kv_head"] = 0
     return from_dict(GPTConfig, fields, source=path)
 
@@ -131,14 +113,10 @@ def _llama(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     window = values.get("sliding_window") if values.get("use_sliding_window", kind == "mistral") else None
     return fields | {
         "n_kv_head": values.get("num_key_value_heads") or fields["n_head"],
-        "bias": False,
-        "position": "rope",
+        **_LLAMAS[kind].fixed,
         "rope_theta": _rope_theta(values, path),
-        "norm": "rms_norm",
-        "activation": "swiglu",
         "norm_eps": values.get("rms_norm_eps", 1e-6),
         "sliding_window": window or 0,
-        "qk_norm": kind == "qwen3",
         "tied_head": values.get("tie_word_embeddings", False),
     }
 

@@ -1,4 +1,4 @@
-"""Tensor names and layouts of other formats: Hugging Face's GPT-2 and Llama, GGUF.
+"""Architectures of other programs, Hugging Face's GPT-2 and Llama and those of GGUF: names and layouts.
 
 Ours are GPT-2's: matrices (in, out), with queries, keys and values packed into one. If a file has separate or
 transposed matrices, a tensor of ours is concatenated from its parts and transposed by strides. Works on names
@@ -6,15 +6,16 @@ and shapes, independent of files and models.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt.config import GPTConfig
 from gpt.models.parameter_shapes import parameter_shapes
+from tinytensor.errors import ArgumentError
 from tinytensor.interop.safetensors_file import Array
 
 _IN_BLOCK = re.compile(r"h\.(\d+)\.(.+)\.(weight|bias)")
@@ -107,6 +108,38 @@ GGUF_LLAMA = Naming(
     interleaved=True,
 )
 GGUF_QWEN3 = replace(GGUF_LLAMA, title="Qwen 3 in GGUF", interleaved=False)
+
+
+_FREE = {
+    *("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_inner", "n_expert_active"),
+    *("dropout", "tied_head", "norm_eps", "init"),
+}
+ROTATED = {"position": "rope", "norm": "rms_norm", "bias": False}
+
+
+class Architecture(NamedTuple):
+    """An architecture of another program that is a model of ours."""
+
+    naming: Naming  # names and layouts of its tensors
+    fixed: Mapping[str, Any] = {}  # values of our fields that it implements; others have the default
+    free: Set[str] = frozenset()  # fields of any value, beside sizes
+
+    def differences(self, config: GPTConfig) -> list[str]:
+        """Fields of a config that it does not implement, as `field=value, not ours`."""
+        wanted = {f.name: self.fixed.get(f.name, f.default) for f in fields(config)}
+        own = {name: getattr(config, name) for name in wanted if name not in _FREE | self.free}
+        wanted["n_kv_head"] = config.n_head if config.n_kv_head else 0
+        return [f"{name}={wanted[name]}, not {value}" for name, value in own.items() if value != wanted[name]]
+
+
+def nearest(config: GPTConfig, kinds: Mapping[str, Architecture], what: str, fix: str) -> str:
+    """Name of the architecture that computes what our model does; ArgumentError if there is none."""
+    differing = {name: kind.differences(config) for name, kind in kinds.items()}
+    found = min(differing, key=lambda name: len(differing[name]))
+    if differing[found]:
+        why = f"{found} is the closest, but has {', '.join(differing[found])}"
+        raise ArgumentError(what, why=why, fix=fix)
+    return found
 
 
 @dataclass(frozen=True)

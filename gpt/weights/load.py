@@ -117,7 +117,7 @@ def load(
 def require_tokenizer(
     loaded: tuple[GPT, Tokenizer | None], who: str, path: PathLike
 ) -> tuple[GPT, Tokenizer]:
-    """What `load` returned for a path; raises ArgumentError if there is no tokenizer."""
+    """The model and tokenizer that `load` returned; raises ArgumentError if there is no tokenizer."""
     model, tokenizer = loaded
     if tokenizer is None:
         folder = Path(path).parent if Path(path).is_file() else path

@@ -40,7 +40,7 @@ class RunFolder(Source):
         load_checkpoint(self.folder, int(number) if number.isdecimal() else 0)
 
     def places(self) -> dict[str, Place]:
-        """Where the tensors are; of another kind of model all that are there."""
+        """File and name of each tensor; for other kinds of models, of all tensors in the file."""
         if self.kind == "GPT":
             return super().places()
         shapes = {name: tensor.shape for name, tensor in self.tensors.items()}
@@ -86,7 +86,7 @@ def no_such_run(path: str, who: str) -> ArgumentError:
 
 
 def existing_runs() -> str:
-    """Which runs there are, as a clause."""
+    """The available runs, as a clause of a message."""
     here = _runs_here()
     return f"the runs here are {_some(here)}" if here else "no run was trained here yet"
 

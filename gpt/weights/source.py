@@ -33,7 +33,7 @@ class Source:
 
     @property
     def tokenizer_path(self) -> Path | None:
-        """What --tokenizer takes: a file, or a folder if the tokenizer is in several; None without one."""
+        """The value of --tokenizer: a file, or a folder if the tokenizer is in several; None without one."""
         present = [name for name in _TOKENIZERS if (self.folder / name).is_file()]
         if not present:
             return None
@@ -47,7 +47,7 @@ class Source:
         """Checks beyond names, shapes and finite values; by default none."""
 
     def places(self) -> dict[str, Place]:
-        """Where the tensors of the model are in the file, by our names."""
+        """Location of each tensor in the file, by our names."""
         return places(self.config, self.naming)
 
     def weights(self, *, packed: bool = False) -> dict[str, Any]:

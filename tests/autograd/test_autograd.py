@@ -1,4 +1,6 @@
-"""The tape: what is recorded and kept, how gradients flow, add up and are freed, what is refused; tt.grad."""
+"""The tape: what is recorded and kept, how gradients flow, add up and are freed; what is refused; modes."""
+
+import contextlib
 
 import numpy as np
 import pytest
@@ -6,6 +8,9 @@ import pytest
 import tinytensor as tt
 from tests.helpers.raised import raises
 from tinytensor.autograd.backward import FREED
+from tinytensor.autograd.levels import active
+from tinytensor.autograd.modes import casting, retaining
+from tinytensor.events import observers
 from tinytensor.op import Op, register, registry
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 
@@ -158,46 +163,29 @@ def test_gradients_add_out_of_place_where_the_old_one_overlaps_itself():
     assert x.grad.tolist() == [1.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize("wrong", [(tt.zeros, 3), (tt.zeros, 2, 2), (tt.zeros, 1)])
-def test_a_grad_of_another_shape_is_refused(wrong):
-    make, *shape = wrong
-    x = leaf(1.0, 2.0)
-    with raises(r"the gradient has shape .*, the tensor \(2,\)", tt.ShapeError):
-        x.grad = make(*shape)
-    assert x.grad is None
+S, D, V = tt.ShapeError, tt.DTypeError, tt.DeviceError
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "text"),
+    ("gradient", "error", "text"),
     [
-        (lambda: 5, tt.DTypeError, "grad: the gradient is a int"),
-        (lambda: np.ones(2), tt.DTypeError, "the gradient is a ndarray.*tt.asarray"),
-        (lambda: tt.zeros(2, dtype=tt.float64), tt.DTypeError, r"dtype float64.*astype\(tt.float32\)"),
-        (
-            lambda: tt.zeros(2, device="emulated"),
-            tt.DeviceError,
-            r"on emulated, the tensor on cpu.*to\('cpu'\)",
-        ),
+        (tt.zeros(3), S, r"has shape .*, the tensor \(2,\)"),
+        (tt.zeros(2, 2), S, r"has shape .*, the tensor \(2,\)"),
+        (tt.zeros(1), S, r"has shape .*, the tensor \(2,\)"),
+        (5, D, "is a int"),
+        (np.ones(2), D, "is a ndarray.*tt.asarray"),
+        (tt.zeros(2, dtype=tt.float64), D, r"dtype float64.*astype\(tt.float32\)"),
+        (tt.zeros(2, device="emulated"), V, r"on emulated, the tensor on cpu.*to\('cpu'\)"),
     ],
 )
-def test_only_a_tensor_like_x_can_be_its_gradient(make, error, text):
+def test_only_a_tensor_like_x_can_be_its_gradient(gradient, error, text):
     x = leaf(1.0, 2.0)
     kept = x.grad = tt.ones(2)
-    with raises(text, error):
-        x.grad = make()
+    with raises(f"grad: the gradient.*{text}", error):
+        x.grad = gradient
     assert x.grad is kept
     x.grad = None
     assert x.grad is None
-
-
-def test_a_gradient_to_start_from_is_on_the_device_of_the_output():
-    x = leaf(1.0, 2.0)
-    with raises(
-        r"backward: the gradient, of shape \(2,\), is on emulated, the tensor on cpu", tt.DeviceError
-    ):
-        (x * 2).backward(tt.ones(2, device="emulated"))
-    with raises("grad: the gradient, of shape .*, is on emulated", tt.DeviceError):
-        tt.grad(x * 2, x, tt.ones(2, device="emulated"))
 
 
 @pytest.mark.parametrize("size", [3, 5000])  # memory of NumPy, and of the pool
@@ -248,18 +236,33 @@ def test_a_fresh_gradient_is_taken_over_without_a_copy(monkeypatch):
     assert len(copies) == 1  # the root gradient itself arrived
 
 
-def test_backward_needs_a_gradient_of_the_right_shape():
+WRONG = [
+    (lambda x, y: y.backward(), tt.GradError, "needs a gradient to start from"),
+    (lambda x, y: y.backward(tt.ones(3)), S, r"the tensor \(2,\)"),
+    (lambda x, y: y.backward(1.0), D, "gradients are tensors"),
+    (lambda x, y: y.backward(tt.ones(2, device="emulated")), V,
+     r"backward: the gradient, of shape \(2,\), is on emulated, the tensor on cpu"),
+    (lambda x, y: tt.ones(1).backward(), tt.GradError, "does not require grad"),
+    (lambda x, y: tt.grad(y, x, tt.ones(2, device="emulated")), V, "grad: the gradient, of shape .*, is on"),
+    (lambda x, y: tt.grad(y.sum(), [x, leaf(1.0)]), tt.GradError,
+     "do not depend on input 1.*allow_unused=True"),
+    (lambda x, y: tt.grad(y.sum(), tt.ones(1)), tt.GradError, "input 0 of shape"),
+    (lambda x, y: tt.grad(tt.ones(1), x), tt.GradError, "output 0 of shape"),
+    (lambda x, y: tt.grad(y.sum(), [1.0]), D, "is a float"),
+    (lambda x, y: tt.grad(y, x, [None, None]), S, "2 grad_outputs for 1 outputs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "text"), WRONG, ids=range(len(WRONG)))
+def test_a_pass_that_cannot_begin_is_refused(call, error, text):
     x = leaf(1.0, 2.0)
-    with raises("needs a gradient to start from"):
-        (x * 2).backward()
-    with raises("the tensor \\(2,\\)", tt.ShapeError):
-        (x * 2).backward(tt.ones(3))
-    with raises("gradients are tensors", tt.DTypeError):
-        (x * 2).backward(1.0)
-    with raises("does not require grad"):
-        tt.ones(1).backward()
-    (x * 2).backward(tt.tensor([1, 10]))  # integers are cast
+    y = x + x  # saves nothing, so that it can be used again
+    with raises(text, error):
+        call(x, y)
+    y.backward(tt.tensor([1, 10]))  # integers are cast
     assert x.grad.tolist() == [2.0, 20.0]
+    gx, none = tt.grad((x * 2).sum(), [x, leaf(1.0)], allow_unused=True)
+    assert (gx.tolist(), none) == ([2.0, 2.0], None)
 
 
 def test_backward_from_a_leaf_and_from_a_single_element():
@@ -300,14 +303,15 @@ def test_a_graph_that_saved_nothing_can_be_used_again():
     assert x.grad.tolist() == [4.0]
 
 
-def test_retain_graph_keeps_it_for_another_pass():
+@pytest.mark.parametrize("run", [lambda z, x, **how: z.backward(**how), tt.grad])
+def test_retain_graph_keeps_it_for_another_pass(run):
     x = leaf(3.0)
     z = (x * x).sum()
-    z.backward(retain_graph=True)
-    z.backward()
-    assert x.grad.tolist() == [12.0]
+    run(z, x, retain_graph=True)
+    run(z, x)
     with raises("already used"):
-        z.backward()
+        run(z, x)
+    assert x.grad is None or x.grad.tolist() == [12.0]
 
 
 def test_create_graph_gives_higher_derivatives():
@@ -396,26 +400,47 @@ def test_grad_computes_only_what_was_asked_for():
     assert ran[-1] == [True, False]
 
 
-def test_grad_reports_unused_inputs_and_what_requires_no_grad():
-    x, y = leaf(1.0), leaf(1.0)
-    with raises("do not depend on input 1.*allow_unused=True"):
-        tt.grad((x * 2).sum(), [x, y])
-    gx, gy = tt.grad((x * 2).sum(), [x, y], allow_unused=True)
-    assert (gx.tolist(), gy) == ([2.0], None)
-    with raises("input 0 of shape"):
-        tt.grad((x * 2).sum(), tt.ones(1))
-    with raises("output 0 of shape"):
-        tt.grad(tt.ones(1), x)
-    with raises("is a float", tt.DTypeError):
-        tt.grad((x * 2).sum(), [1.0])
-    with raises("2 grad_outputs for 1 outputs", tt.ShapeError):
-        tt.grad(x * 2, x, [None, None])
+def test_modes_may_be_entered_by_hand_and_in_any_nesting() -> None:
+    mode, found = tt.no_grad(), []
+    with mode, mode:
+        found.append(tt.is_grad_enabled())
+    mode.__enter__()
+    with tt.enable_grad():
+        found.append(tt.is_grad_enabled())
+    mode.__exit__(None, None, None)
+    found.append(tt.is_grad_enabled())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mode)
+        stack.enter_context(tt.enable_grad())
+        stack.enter_context(mode)
+        found.append(tt.is_grad_enabled())
+    leave = mode.__exit__
+    mode.__enter__()
+    found.append(tt.is_grad_enabled())
+    leave(None, None, None)
+    assert [*found, tt.is_grad_enabled()] == [False, True, True, False, False, True]
 
 
-def test_grad_keeps_the_graph_only_if_told():
-    x = leaf(3.0)
-    z = (x * x).sum()
-    tt.grad(z, x, retain_graph=True)
-    tt.grad(z, x)
-    with raises("already used"):
-        tt.grad(z, x)
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_a_step_leaves_the_modes_as_they_were(error: type[BaseException]) -> None:
+    x = tt.ones(3, requires_grad=True)
+
+    def fail(_: tt.Tensor) -> tt.Tensor:
+        raise error
+
+    def modes() -> list[object]:
+        return [tt.is_grad_enabled(), retaining(), casting(), active(), list(observers)]
+
+    def step() -> None:
+        with tt.enable_grad(), tt.autocast(tt.bfloat16), tt.detect_anomaly():
+            y = tt.checkpoint(lambda x: (x * 2).exp(), x)
+            y.register_hook(fail)
+            y.sum().backward()
+
+    before = modes()
+    with pytest.raises(error):
+        step()
+    assert modes() == before
+    with tt.no_grad(), pytest.raises(error), tt.no_grad():
+        raise error
+    assert modes() == before

@@ -18,6 +18,21 @@ from tinytensor.dispatch import apply
 N = 100_000
 
 
+class Square(tt.Function):
+    """Saves its argument and its result."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x * x
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, y = ctx.saved_tensors
+        return grad * 2 * y / x
+
+
 @contextmanager
 def no_collector():
     gc.collect()
@@ -44,11 +59,15 @@ def test_a_chain_of_100_000_operations_runs_backward_and_is_freed():
             y = y + w if i % 2 else y * 1.0
         y.sum().backward()
         assert (x.grad.tolist(), w.grad.tolist()) == ([1.0] * 2, [N / 2] * 2)
+        y = w
+        for _ in range(N // 10):
+            y = Square.apply(y)
+        y.sum().backward()
         del y
         assert live_nodes() == before
 
 
-@pytest.mark.parametrize("step", [lambda y: y * y, lambda y: y[:], lambda y: y.split(2)[0]])
+@pytest.mark.parametrize("step", [lambda y: y * y, lambda y: y[:], lambda y: y.split(2)[0], Square.apply])
 def test_a_chain_that_was_never_differentiated_is_freed(step):
     with no_collector():
         before = live_nodes()
@@ -70,31 +89,6 @@ def test_writes_through_one_view_and_through_new_ones(count):
         x[1:3] += w[3]
     x.sum().backward()
     assert (x.tolist(), w.grad.tolist()) == ([count, 2 * count, count, 0], [count, count, 0, 2 * count])
-
-
-def test_a_chain_of_custom_functions():
-    class Same(tt.Function):
-        @staticmethod
-        def forward(ctx, x):
-            y = x * 1
-            ctx.save_for_backward(x, y)
-            return y
-
-        @staticmethod
-        def backward(ctx, grad):
-            assert len(ctx.saved_tensors) == 2
-            return grad
-
-    with no_collector():
-        before = live_nodes()
-        x = tt.ones(1, requires_grad=True)
-        y = x
-        for _ in range(N // 10):
-            y = Same.apply(y)
-        y.backward()
-        assert x.grad.item() == 1.0
-        del y
-        assert live_nodes() == before
 
 
 # ---- freed as soon as nobody holds them --------------------------------------------------------------------
@@ -153,6 +147,16 @@ def checkpoints(a, b):
     return y, y * y
 
 
+def nested_checkpoints(a, b):
+    p, q = tt.checkpoint(lambda a: (a * b, tt.dropout(a[0] * 1).sum()), a)
+    return p, q, tt.checkpoint(lambda p, k: tt.checkpoint(writes, p * 1, b)[0] * k, p, 2)
+
+
+def functions(a, b):
+    y = Square.apply(a * b)
+    return y, tt.checkpoint(Square.apply, y)
+
+
 def casts(a, b):
     y = (a * b).astype(tt.bfloat16)
     y *= 2.0
@@ -167,6 +171,7 @@ def selections(a, b):
 
 PROGRAMS = [
     arithmetic, matrices, views, writes, several_outputs, reductions, hooks, checkpoints, casts, selections,
+    nested_checkpoints, functions,
 ]  # fmt: skip
 
 

@@ -64,24 +64,20 @@ def test_the_suites_of_all_steps_know_their_options(device: str) -> None:
 
 @pytest.mark.skipif(tt.cuda.is_available(), reason="with a GPU, steps would run")
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("folder", "words", "said"),
     [
-        (["--only", "kernel"], "kernel is no step; steps are machine, selftest"),
-        ([], "there is no GPU"),
+        ("out", ["--only", "kernel"], "kernel is no step; steps are machine, selftest"),
+        ("out", [], "there is no GPU"),
+        ("a file", ["--rehearse"], "cannot be made"),
     ],
 )
 def test_what_cannot_run_is_said_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, words: list[str], said: str
 ) -> None:
-    assert main(["first_day", str(tmp_path / "out"), *words]) == 2
+    (tmp_path / "a file").touch()
+    assert main(["first_day", str(tmp_path / folder), *words]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_folders_that_cannot_be_used_are_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a file").touch()
-    assert main(["first_day", str(tmp_path / "a file"), "--rehearse"]) == 2
-    assert "cannot be made" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")

@@ -8,22 +8,13 @@ import pytest
 
 import tinytensor as tt
 from benchmarks.__main__ import main
-from benchmarks.contest.contest import Plan, Report, Result, agree
+from benchmarks.contest.contest import Plan, Result, agree
 from benchmarks.contest.contestants import BenchmarkError, Local
 from benchmarks.contest.windows import Window
 from benchmarks.op_cases import LAYOUTS, NOT_TIMED, QUICK, catalogue, laid_out
 from benchmarks.peers.op_libraries import Cupy, Engine, Library, case_of, digest
 from benchmarks.suites import ops
-from benchmarks.suites.ops import (
-    COPIES,
-    CUDA,
-    NO_GPU,
-    OURS,
-    OpsReport,
-    crossover,
-    key,
-    suite,
-)
+from benchmarks.suites.ops import COPIES, CUDA, NO_GPU, OURS, OpsReport, crossover, key, suite
 from tests.helpers.observed import observed
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS
@@ -80,13 +71,6 @@ def test_the_side_of_the_gpu_gives_what_the_cpu_gives(name: str) -> None:
         ]
     }
     agree(name, said, ROUNDING)
-
-
-def test_emulated_ops_are_not_timed() -> None:
-    row = key(catalogue()["add"], 256, "contiguous")
-    everyone = {OURS: Local(suite(OURS)), "emulated": Local(suite("emulated"))}
-    with pytest.raises(BenchmarkError, match=r"emulated time of emulated \(emulated\) beside real time"):
-        Report("ops").compete(everyone, Plan(), cases=[row], quiet=True)
 
 
 def test_cupy_is_called_as_numpy_is(monkeypatch: pytest.MonkeyPatch) -> None:

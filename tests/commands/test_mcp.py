@@ -105,15 +105,12 @@ def test_other_tools() -> None:
 
 
 @here
-def test_a_kernel_is_judged_against_an_op() -> None:
-    source = (
-        "// launch: grid (n + 63) / 64, block 64\n__global__ void f(float* y, const float* x, int n) { BODY }"
-    )
-    body = "int i = blockIdx.x * 64 + threadIdx.x; if (i < n) y[i] = fmaxf(x[i], 0.0f);"
-    said = call("judge_kernel", source.replace("BODY", body), "relu")
-    assert (said["exit_code"], said["solved"]) == (0, True)
-    said = call("judge_kernel", source.replace("BODY", body.replace("0.0f", "0.1f")), "relu")
-    assert (said["exit_code"], said["reasons"]) == (1, ["wrong"])
+@pytest.mark.parametrize(("least", "said"), [("0.0f", (0, True, [])), ("0.1f", (1, False, ["wrong"]))])
+def test_a_kernel_is_judged_against_an_op(least: str, said: tuple[int, bool, list[str]]) -> None:
+    head = "// launch: grid (n + 63) / 64, block 64\n__global__ void f(float* y, const float* x, int n) {"
+    body = f"int i = blockIdx.x * 64 + threadIdx.x; if (i < n) y[i] = fmaxf(x[i], {least});"
+    found = call("judge_kernel", f"{head} {body} }}", "relu")
+    assert (found["exit_code"], found["solved"], found["reasons"]) == said
 
 
 def test_what_is_printed_does_not_disturb_the_object() -> None:

@@ -1,7 +1,6 @@
 """Weight files: equal to the safetensors library both ways, and every broken rule found."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinytensor as tt
 from tests.helpers.source import ROOT
-from tinytensor.errors import DTypeError, FormatError, SaveError
+from tinytensor.errors import DTypeError, FormatError
 from tinytensor.interop.safetensors_file import Entry, read_safetensors, write_safetensors
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8"]
@@ -147,7 +146,8 @@ def test_a_tensor_at_an_odd_address_is_copied(tmp_path):
 
 # --- every rule of the format -------------------------------------------------------------------------
 
-EIGHT = b"\0" * 8
+EIGHT, ENTRY = b"\0" * 8, json.dumps(entry())
+MANY = ", ".join(f'"{min(i, 99_998)}": 0' for i in range(100_000))
 BROKEN = {
     "empty file": (b"", "0 bytes"),
     "short file": (b"\2\0\0", "3 bytes"),
@@ -164,16 +164,10 @@ BROKEN = {
     "NaN": (file_bytes('{"a": NaN}'), "NaN is not JSON"),
     "deep nesting": (file_bytes('{"a":' * 100_000), "not JSON"),
     "an integer of many digits": (file_bytes('{"a": ' + "9" * 10_000 + "}"), "not JSON"),
-    "duplicate tensor": (
-        file_bytes(f'{{"a": {json.dumps(entry())}, "a": {json.dumps(entry())}}}', EIGHT),
-        "'a' appears twice",
-    ),
-    "the last of many names": (
-        file_bytes("{" + ", ".join(f'"{min(i, 99_998)}": 0' for i in range(100_000)) + "}"),
-        "'99998' appears twice",
-    ),
+    "duplicate tensor": (file_bytes(f'{{"a": {ENTRY}, "a": {ENTRY}}}', EIGHT), "'a' appears twice"),
+    "the last of many names": (file_bytes(f"{{{MANY}}}"), "'99998' appears twice"),
     "duplicate dtype": (
-        file_bytes('{"a": {"dtype": "F32", "dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', EIGHT),
+        file_bytes(f'{{"a": {{"dtype": "F32", {ENTRY[1:]}}}', EIGHT),
         "'dtype' appears twice",
     ),
     "half a surrogate pair": (file_bytes('{"\\ud800": 1}'), "surrogate"),
@@ -198,19 +192,13 @@ BROKEN = {
     "end before begin": (file_bytes({"a": entry(offsets=(8, 0))}, EIGHT), "data_offsets"),
     "negative offset": (file_bytes({"a": entry(offsets=(-8, 0))}, EIGHT), "data_offsets"),
     "size against offsets": (file_bytes({"a": entry(shape=(3,))}, EIGHT), "takes 12 bytes by F32 [3], but 8"),
-    "overlap": (
-        file_bytes({"a": entry(), "b": entry(offsets=(4, 12))}, b"\0" * 12),
-        "'b' begins at 4 instead of 8: it overlaps",
-    ),
+    "overlap": (file_bytes({"a": entry(), "b": entry(offsets=(4, 12))}, b"\0" * 12), "8: it overlaps"),
     "two at one place": (file_bytes({"a": entry(), "b": entry()}, EIGHT), "begins at 0 instead of 8"),
-    "hole": (
-        file_bytes({"a": entry(), "b": entry(offsets=(12, 20))}, b"\0" * 20),
-        "'b' begins at 12 instead of 8: it leaves a hole",
-    ),
+    "hole": (file_bytes({"a": entry(), "b": entry(offsets=(12, 20))}, b"\0" * 20), "8: it leaves a hole"),
     "hole at the front": (file_bytes({"a": entry(offsets=(4, 12))}, b"\0" * 12), "leaves a hole"),
     "file cut off": (
         file_bytes({"a": entry()}, b"\0" * 7),
-        "take 8 bytes of data, the file has 7: the file is cut",
+        "8 bytes of data, the file has 7: the file is cut",
     ),
     "bytes behind the end": (file_bytes({"a": entry()}, b"\0" * 9), "belongs to no tensor"),
     "bytes without tensors": (file_bytes({}, b"\0"), "belongs to no tensor"),
@@ -244,12 +232,6 @@ def test_correct_corners_are_accepted(tmp_path):
     assert file.entries["y"].array.item() == -1
     (tmp_path / "none").write_bytes(file_bytes({}))
     assert read_safetensors(tmp_path / "none").entries == {}
-
-
-@pytest.mark.parametrize("name", ["nothing", ".", "a\0b"])
-def test_a_path_that_is_no_file(tmp_path, name):
-    with pytest.raises(FormatError, match="read_safetensors"):
-        read_safetensors(f"{tmp_path}/{name}")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
@@ -340,12 +322,6 @@ def test_names_and_metadata_are_texts(tmp_path, names, metadata):
         write_safetensors(tmp_path / "a", dict.fromkeys(names, np.zeros(2)), metadata)
 
 
-def test_a_missing_folder(tmp_path):
-    with pytest.raises(SaveError, match="could not be written") as caught:
-        write_safetensors(tmp_path / "no" / "a", {"w": np.zeros(2)})
-    assert isinstance(caught.value, OSError)
-
-
 def test_two_writers_of_one_file_and_a_reader(tmp_path):
     """The reader sees the file of one of them, never a part, and no writer takes the other's file away."""
     path = tmp_path / "a"
@@ -379,22 +355,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         except SaveError as error:
             print(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), path],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
+    words = [sys.executable, "-c", textwrap.dedent(code), path]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     assert "could not be written" in done.stdout
     assert os.listdir(tmp_path) == ["a"]
     assert read_safetensors(path).entries["w"].array.tolist() == [1, 1]
-
-
-def test_sizes_of_the_dtypes_are_those_of_the_library():
-    for dtype in DTYPES:
-        array = np.zeros(3, dtype)
-        content = safetensors.numpy.save({"w": array})
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        begin, end = header["w"]["data_offsets"]
-        assert end - begin == math.prod(header["w"]["shape"]) * array.itemsize

@@ -1,44 +1,6 @@
-// Functions, conversions and tensor cores of the emulator; see tests/emulator/run/test_emulator_maths.py.
+// Conversions and tensor cores of the emulator; see tests/emulator/run/test_emulator_maths.py.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-
-// ---- functions: row k of the result is function k of tests/emulator/run/test_emulator_maths.py -------------------------
-
-template <class T>
-__global__ void functions(T* out, const T* x, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n) return;
-    const T v = x[i], unit = v / (1 + abs(v)), positive = abs(v) + T(0.25);
-    const T results[] = {
-        sqrt(positive), cbrt(v), fabs(v), exp(v), exp2(v), expm1(v), log(positive), log2(positive),
-        log10(positive), log1p(positive), sin(v), cos(v), tan(v), asin(unit), acos(unit), atan(v),
-        sinh(v), cosh(v), tanh(v), asinh(v), acosh(1 + positive), atanh(unit), erf(v), erfc(v),
-        lgamma(positive), tgamma(positive), floor(v), ceil(v), trunc(v), round(v), rint(v),
-        nearbyint(v), rsqrt(positive), rcbrt(positive), exp10(v), ldexp(v, 3), pow(positive, v),
-        atan2(v, positive), hypot(v, unit), fmod(v, T(0.75)), remainder(v, T(0.75)), fmin(v, unit),
-        fmax(v, unit), fdim(v, unit), copysign(positive, v), nextafter(v, T(100)), fma(v, unit,
-        positive), max(v, unit), min(v, unit)};
-    for (int k = 0; k < sizeof results / sizeof(T); k++) out[k * n + i] = results[k];
-}
-
-__global__ void fast_functions(float* out, const float* x, int n) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n) return;
-    const float v = x[i], positive = fabsf(v) + 0.25f;
-    float s, c;
-    __sincosf(v, &s, &c);
-    const float results[] = {
-        __expf(v), __logf(positive), __log2f(positive), __log10f(positive), __sinf(v), __cosf(v),
-        __tanf(v), __powf(positive, v), __exp10f(v), __fdividef(v, positive), __saturatef(v),
-        __frcp_rn(positive), __fsqrt_rn(positive), __frsqrt_rn(positive), s, c};
-    for (int k = 0; k < sizeof results / sizeof(float); k++) out[k * n + i] = results[k];
-}
-
-template <class T>
-__global__ void predicates(int* out, const T* x, int n) {
-    int i = threadIdx.x;
-    if (i < n) out[i] = isnan(x[i]) + 2 * isinf(x[i]) + 4 * isfinite(x[i]) + 8 * signbit(x[i]);
-}
 
 // a * b + c rounded once, and twice.
 template <class T>
@@ -53,58 +15,6 @@ __global__ void fused(T* out, const T* a, const T* b, const T* c) {
     }
 }
 
-// ---- integers and bits -----------------------------------------------------------------------------------
-
-template <class T>
-__global__ void to_integers(long long* out, const T* x, int n) {
-    int i = threadIdx.x;
-    if (i >= n) return;
-    if constexpr (sizeof(T) == 4) {
-        const float v = x[i];
-        const long long results[] = {__float2int_rn(v), __float2int_rz(v),           __float2int_rd(v),
-                                     __float2int_ru(v), __float2uint_rn(v),          __float2ll_rn(v),
-                                     __float2ll_rz(v),  (long long)__float2ull_rn(v)};
-        for (int k = 0; k < 8; k++) out[k * n + i] = results[k];
-    } else {
-        const double v = x[i];
-        const long long results[] = {__double2int_rn(v), __double2int_rz(v),           __double2int_rd(v),
-                                     __double2int_ru(v), __double2uint_rn(v),          __double2ll_rn(v),
-                                     __double2ll_rz(v),  (long long)__double2ull_rn(v)};
-        for (int k = 0; k < 8; k++) out[k * n + i] = results[k];
-    }
-}
-
-__global__ void bits(unsigned long long* out, const unsigned long long* x, int n) {
-    int i = threadIdx.x;
-    if (i >= n) return;
-    const unsigned long long q = x[i], r = x[(i + 1) % n];
-    const unsigned u = (unsigned)q, v = (unsigned)(r >> 7);
-    const unsigned long long results[] = {
-        (unsigned long long)__popc(u),
-        (unsigned long long)__popcll(q),
-        (unsigned long long)__clz((int)u),
-        (unsigned long long)__clzll((long long)q),
-        (unsigned long long)__ffs((int)u),
-        (unsigned long long)__ffsll((long long)q),
-        __brev(u),
-        __brevll(q),
-        __umulhi(u, v),
-        (unsigned)__mulhi(u, v),
-        __umul64hi(q, r),
-        (unsigned long long)__mul64hi((long long)q, (long long)r),
-        __byte_perm(u, v, 0x5140),
-        __funnelshift_l(u, v, 9),
-        __funnelshift_r(u, v, 9),
-        (unsigned)__float_as_int(__uint_as_float(u & 0x3fffffff)),
-        (unsigned long long)__double_as_longlong(__longlong_as_double((long long)(q >> 2))),
-        (unsigned long long)abs((long long)q),
-        max(u, v),
-        min(u, v)};
-    for (int k = 0; k < sizeof results / sizeof(q); k++) out[k * n + i] = results[k];
-}
-
-// ---- 16-bit floats ---------------------------------------------------------------------------------------
-
 template <class T>
 __global__ void widen(float* out, const T* x, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -115,26 +25,8 @@ __global__ void narrow(T* out, const F* x, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) out[i] = T(x[i]);
 }
-__global__ void pairs(__half2* out, const float2* x, unsigned short* bits) {
-    __half2 h = __floats2half2_rn(x->x, x->y);
-    float2 f = __half22float2(h);
-    out[0] = h;
-    out[1] = __float22half2_rn(make_float2(f.y, f.x));
-    bits[0] = __half_as_ushort(h.x);
-    bits[1] = __half_as_ushort(__ushort_as_half(0x1234));
-    bits[2] = __bfloat16_as_ushort(__float2bfloat16(1.5f));
-    bits[3] = __half(2.0f) < __half(3.0f) && __half(2.0f) == __half(2.0f) && !__hisnan(h.x);
-}
 
-// ---- vectors ---------------------------------------------------------------------------------------------
-
-__global__ void vectors(int* sizes, float4* sum, const float4* x, const double2* y) {
-    const int found[] = {sizeof(float2),  alignof(float2),   sizeof(float3),     alignof(float3),
-                         sizeof(float4),  alignof(float4),   sizeof(double2),    alignof(double2),
-                         sizeof(double4), alignof(double4),  sizeof(int4),       alignof(int4),
-                         sizeof(uint4),   sizeof(longlong2), alignof(longlong2), sizeof(char4),
-                         alignof(char4),  sizeof(ushort4),   sizeof(uchar2),     sizeof(dim3)};
-    for (int k = 0; k < sizeof found / sizeof(int); k++) sizes[k] = found[k];
+__global__ void vectors(float4* sum, const float4* x, const double2* y) {
     float4 a = __ldg(x), b = __ldcs(x + 1);
     double2 d = make_double2(y->x, y->y);
     __stcs(sum, make_float4(a.x + b.x, a.y + b.y, a.z + float(d.x), a.w + float(d.y)));

@@ -262,8 +262,6 @@ ROWS: dict[str, Callable[[], None]] = {
     "`sign(x)` of nan": sign,
     "`x[1, :, i]` with an index tensor i of shape (n,)": mixed_index,
 }
-
-
 FUNCTIONS: dict[str, Callable[[], None]] = {
     "`tt.gelu(x)`": gelus,
     "`tt.linear(x, weight)`": linears,
@@ -277,10 +275,7 @@ FUNCTIONS: dict[str, Callable[[], None]] = {
     "`tt.one_hot(x)`": one_hots,
     "`tt.unfold`": windows,
 }
-TABLES = {
-    "| call | PyTorch | here |": ROWS,
-    "| call | once | now |": FUNCTIONS,
-}
+TABLES = {"| call | PyTorch | here |": ROWS, "| call | once | now |": FUNCTIONS}
 
 
 @pytest.mark.parametrize("head", TABLES)
@@ -290,11 +285,6 @@ def test_each_row_of_the_document_has_its_test(head: str) -> None:
     assert [r for r in rows if r != "---"] == list(TABLES[head])
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_a_row_says_what_happens_here(row: str) -> None:
-    ROWS[row]()
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_call_means_what_the_row_says(name: str) -> None:
-    FUNCTIONS[name]()
+@pytest.mark.parametrize(("head", "row"), [(head, row) for head, rows in TABLES.items() for row in rows])
+def test_a_row_says_what_happens_here(head: str, row: str) -> None:
+    TABLES[head][row]()

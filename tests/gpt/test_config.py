@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 from gpt.config import GPTConfig, TrainConfig
 from gpt.console import Parser, parse_fields
+from gpt.depth import of_depth
 from gpt.fields import from_dict, to_dict
+from gpt.finetuning.dpo import DpoConfig
+from gpt.finetuning.grpo import GrpoConfig
+from gpt.finetuning.lora import LoraConfig
+from gpt.generation.sampling import SamplingConfig
+from gpt.models.parameter_shapes import parameter_shapes
 from gpt.presets import PRESETS, configs_from, preset
+from gpt.training.command import configs_of, train
+from gpt.weights.hf_config import naming_for
+from tests.gpt.models.test_variants import VARIANTS
 from tinytensor.errors import ArgumentError, FormatError
 
 SMALL = GPTConfig(vocab_size=65, block_size=8, n_layer=2, n_head=2, n_embd=16)
@@ -58,19 +67,33 @@ WRONG_TRAINS = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "what", "fix"), WRONG_MODELS)
-def test_a_model_config_refuses(changes, what, fix):
-    with pytest.raises(ArgumentError) as caught:
-        replace(SMALL, **changes)
-    assert caught.value.what.startswith("GPTConfig: ")
-    assert what in caught.value.what
-    assert fix in caught.value.fix
+WRONG_OTHERS = [
+    (SamplingConfig(), {"temperature": -0.1}, "SamplingConfig: temperature", ""),
+    (SamplingConfig(), {"temperature": float("nan")}, "SamplingConfig: temperature", ""),
+    (SamplingConfig(), {"temperature": float("inf")}, "SamplingConfig: temperature", ""),
+    (SamplingConfig(), {"top_k": 0}, "SamplingConfig: top_k", ""),
+    (SamplingConfig(), {"top_k": 1.5}, "SamplingConfig: top_k", ""),
+    (SamplingConfig(), {"top_p": 0.0}, "SamplingConfig: top_p", ""),
+    (SamplingConfig(), {"top_p": 1.01}, "SamplingConfig: top_p", ""),
+    (GrpoConfig(), {"group_size": 1}, "group_size=1", ""),
+    (GrpoConfig(), {"temperature": 0.0}, "temperature=0.0", "temperature=1.0"),
+    (GrpoConfig(), {"held_out": 0}, "held_out=0", ""),
+    (DpoConfig(), {"beta": 0.0}, "beta", ""),
+    (LoraConfig(), {"lora_rank": -1}, "LoraConfig", ""),
+    (LoraConfig(), {"lora_alpha": 0.0}, "LoraConfig", ""),
+]
+WRONG = [
+    *[(SMALL, *row) for row in WRONG_MODELS],
+    *[(TrainConfig(), *row) for row in WRONG_TRAINS],
+    *WRONG_OTHERS,
+]
 
 
-@pytest.mark.parametrize(("changes", "what", "fix"), WRONG_TRAINS)
-def test_a_train_config_refuses(changes, what, fix):
+@pytest.mark.parametrize(("config", "changes", "what", "fix"), WRONG)
+def test_a_config_refuses(config, changes, what, fix):
     with pytest.raises(ArgumentError) as caught:
-        replace(TrainConfig(), **changes)
+        replace(config, **changes)
+    assert caught.value.what.startswith(f"{type(config).__name__}: ")
     assert what in caught.value.what
     assert fix in caught.value.fix
 
@@ -187,25 +210,14 @@ def test_help_names_every_field_with_its_docstring(monkeypatch):
 # --- JSON ---------------------------------------------------------------------------------------------
 
 
-models = st.builds(
-    GPTConfig,
-    vocab_size=st.integers(0, 10**6),
-    block_size=st.integers(1, 10**6),
-    n_layer=st.integers(1, 200),
-    n_head=st.just(2),
-    n_embd=st.integers(1, 1000).map(lambda n: 4 * n),
-    dropout=st.floats(0, 0.99),
-    bias=st.booleans(),
-    position=st.sampled_from(["learned", "sinusoidal"]),
-    norm_position=st.sampled_from(["pre", "post"]),
-    activation=st.sampled_from(["gelu", "gelu_erf", "relu"]),
-    tied_head=st.booleans(),
+CONFIGS = [replace(SMALL, n_head=4, dropout=0.1 + 0.2, **fields) for fields in VARIANTS.values()]
+
+
+@pytest.mark.parametrize(
+    "config", [*CONFIGS, *[config for name in PRESETS for config in preset(name)]], ids=str
 )
-
-
-@given(models)
-def test_json_round_trip(model):
-    assert from_dict(GPTConfig, json.loads(json.dumps(to_dict(model)))) == model
+def test_json_round_trip(config):
+    assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_json_takes_defaults_and_whole_floats():
@@ -282,18 +294,57 @@ def test_recipes_are_nanogpts(name):
     assert train.decay_length == train.max_steps
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_survives_json(name):
-    model, train = preset(name)
-    assert from_dict(GPTConfig, json.loads(json.dumps(to_dict(model)))) == model
-    assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(train)))) == train
-    assert train.out_dir == f"runs/{name}"
-
-
 def test_presets_on_the_command_line():
+    assert all(preset(name)[1].out_dir == f"runs/{name}" for name in PRESETS)
     assert configs_from([], default="tiny") == preset("tiny")
     model, train = configs_from(["--preset=gpt2", "--n_layer=6", "--seed", "5"], default="tiny")
     assert model == replace(preset("gpt2")[0], n_layer=6)
     assert train == replace(preset("gpt2")[1], seed=5)
     with pytest.raises(ArgumentError, match="did you mean --preset=gpt2-large"):
         configs_from(["--preset=gpt-large"], default="tiny")
+
+
+# ---- one dial: what a depth sets, and that it trains -------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 7, 12])
+def test_everything_follows_from_the_depth(depth):
+    model, config = of_depth(depth)
+    assert (model.n_layer, model.n_embd, model.head_size) == (depth, 32 * depth, 32)
+    shapes = parameter_shapes(model.with_vocab_size(65))
+    matrices = [shape for name, shape in shapes.items() if name[:2] == "h." and len(shape) > 1]
+    assert sum(rows * columns for rows, columns in matrices) == pytest.approx(12 * 1024 * depth**3, rel=0.05)
+    tokens = config.max_steps * config.sequences_per_step * model.block_size
+    assert tokens == pytest.approx(10 * 12 * 1024 * depth**3, rel=0.02)
+    # muP: an update of Muon has a spectral norm of rate x sqrt(width), which is to be the same
+    base_model, base = of_depth(4)
+    assert config.matrix_learning_rate * model.n_embd**0.5 == pytest.approx(
+        base.matrix_learning_rate * base_model.n_embd**0.5
+    )
+    assert config.learning_rate == base.learning_rate
+
+
+def test_it_is_a_llama_for_others():
+    assert naming_for(of_depth(2)[0].with_vocab_size(300))[0] == "llama"
+
+
+def test_fields_override_the_dial(tmp_path):
+    words = ["--depth=1", "--max_steps=4", "--eval_interval=0", "--block_size=16"]
+    words += [f"--out_dir={tmp_path}/run"]
+    assert configs_from(words, default="demo") == configs_of(words, of_depth(2))
+    run = train(*configs_of(words, of_depth(2)), quiet=True)
+    assert (run.step, run.model_config.block_size, run.model_config.n_embd) == (4, 16, 32)
+    assert run.best_loss is not None
+
+
+def test_intervals_follow_the_steps_unless_they_are_given():
+    _, config = configs_from(["--depth=4", "--max_steps=1_600", "--sample_interval=5"], default="demo")
+    assert (config.max_steps, config.eval_interval, config.sample_interval) == (1600, 200, 5)
+    assert configs_of(["--depth=4", "--max_steps=1.6e3"], of_depth(2))[1] == of_depth(4, max_steps=1600)[1]
+    assert of_depth(4)[1].eval_interval == of_depth(4)[1].max_steps // 8
+
+
+def test_plan_tells_the_cost_of_a_depth(told):
+    said = told("plan", "--depth=3", "--flops=1e11")
+    assert "3 layers × 3 heads × 96 channels" in said
+    assert "minutes" in said

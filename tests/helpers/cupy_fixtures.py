@@ -19,7 +19,8 @@ from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.runtime import CupyRuntime
 
 Array = np.ndarray[Any, Any]
-needs_nvrtc = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed (extra [dev])")
+NO_NVRTC = "NVRTC is not installed (extra [dev])"
+needs_nvrtc = pytest.mark.skipif(not nvrtc.available(), reason=NO_NVRTC)
 
 SOURCE = """
 struct Pair { double a; int b; };
@@ -42,9 +43,11 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
 
 
 def install(fake: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
-    """Let `import cupy` give the fake, and tell it what NVRTC compiles."""
+    """Let `import cupy` give the fake, and tell it what NVRTC compiles; without NVRTC the test is skipped."""
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(errstate=fake.errstate))
+    if not nvrtc.available():
+        monkeypatch.setattr(nvrtc, "toolkit", lambda: pytest.skip(NO_NVRTC))
     build = nvrtc.build
 
     def watched(path: Path, instances: list[str], target: str) -> nvrtc.Compiled:

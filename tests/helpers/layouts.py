@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinytensor as tt
-from tinytensor.op_table.row import Row, rounded
+from tinytensor.op_table.row import Row
 from tinytensor.tensor import arr
 
 Array = np.ndarray[Any, Any]
@@ -151,17 +151,3 @@ def bits(t: tt.Tensor) -> bytes:
 def storage_bytes(t: tt.Tensor) -> bytes:
     """All bytes of the storage behind a tensor, those that it does not show included."""
     return t.storage.buffer.tobytes()
-
-
-__all__ = [
-    "LAYOUTS",
-    "NAMES",
-    "bits",
-    "layouts_of",
-    "noted",
-    "prepared",
-    "read",
-    "rounded",
-    "storage_bytes",
-    "tensors",
-]

@@ -1,7 +1,5 @@
 """What is launched, and with which type of a position."""
 
-from typing import Any
-
 import pytest
 
 from tinytensor.dispatch import view_gradients
@@ -10,19 +8,19 @@ from tinytensor.ops.indexing import gather_along, indexing, mask_select, selecti
 
 
 @pytest.fixture(params=["int", "long long"])
-def position(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def position(request, monkeypatch):
     """Both types of a position: the second is used for tensors of 2**31 elements and more."""
     for module in (selection, indexing, mask_select, gather_along, view_gradients):
         monkeypatch.setattr(module, "index_type", lambda *views: request.param)
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def launched(monkeypatch):
     """Names of all launches."""
-    found: list[str] = []
+    found = []
     launch = Launch.__call__
 
-    def noted(self: Launch, name: str, *types: Any, **more: Any) -> None:
+    def noted(self, name, *types, **more):
         found.append(name)
         launch(self, name, *types, **more)
 

@@ -2,9 +2,6 @@
 begin at aligned addresses, and nothing between the product and the loss copies them.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -17,18 +14,18 @@ pytestmark = pytest.mark.usefixtures("nan_memory")  # also between the rows
 ODD, EVEN = 1001, 1008  # rows of bfloat16 at 2,002 and 2,016 bytes: the second is a multiple of 16
 
 
-def weight(classes: int, place: str = DEVICE) -> tt.Tensor:
+def weight(classes, place=DEVICE):
     w = tt.tensor(normal(classes, 24, seed=classes).astype(np.float32), device=place)
     w.requires_grad_(True)
     return w
 
 
-def inputs(place: str = DEVICE) -> tuple[tt.Tensor, tt.Tensor]:
+def inputs(place=DEVICE):
     targets = np.random.default_rng(1).integers(0, ODD, (2, 5))
     return tt.tensor(normal(2, 5, 24).astype(np.float32), device=place), tt.tensor(targets, device=place)
 
 
-def step(w: tt.Tensor, x: tt.Tensor, targets: tt.Tensor, dtype: tt.DType | None = None) -> tt.Tensor:
+def step(w, x, targets, dtype=None):
     """The loss of a head of a language model; its gradient is in w.grad."""
     w.grad = None
     with tt.autocast(dtype or tt.bfloat16, enabled=dtype is not None):
@@ -38,7 +35,7 @@ def step(w: tt.Tensor, x: tt.Tensor, targets: tt.Tensor, dtype: tt.DType | None 
     return loss
 
 
-def test_which_rows_have_a_gap() -> None:
+def test_which_rows_have_a_gap():
     x, _ = inputs()
     assert tt.linear(x, weight(ODD), transposed=True).stride() == (5 * 1024, 1024, 1)
     assert tt.linear(x, weight(EVEN), transposed=True).is_contiguous()
@@ -51,10 +48,10 @@ def test_which_rows_have_a_gap() -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, tt.bfloat16, tt.float16], ids=str)
-def test_a_step_copies_no_logits(dtype: tt.DType | None) -> None:
+def test_a_step_copies_no_logits(dtype):
     """As many launches as with rows that need no gap, and the values of the CPU."""
     odd, even = weight(ODD), weight(EVEN)
-    found: list[tt.Tensor] = []
+    found = []
     count = launches(lambda: found.append(step(odd, *inputs(), dtype)))
     assert count == launches(lambda: step(even, *inputs(), dtype))
     on_cpu = weight(ODD, "cpu")
@@ -64,12 +61,12 @@ def test_a_step_copies_no_logits(dtype: tt.DType | None) -> None:
     close(odd.grad, host(on_cpu.grad), str(dtype or tt.float32))
 
 
-def test_the_gradient_takes_the_memory_of_the_logits() -> None:
+def test_the_gradient_takes_the_memory_of_the_logits():
     x, targets = inputs()
     w = weight(ODD)
-    bytes_of: list[int] = []
+    bytes_of = []
 
-    def note(g: tt.Tensor) -> None:
+    def note(g):
         bytes_of.append(g.storage.buffer.ptr)
 
     logits = tt.linear(x, w, transposed=True)
@@ -81,18 +78,18 @@ def test_the_gradient_takes_the_memory_of_the_logits() -> None:
     assert bytes_of == [address]
 
 
-def test_a_captured_step_has_the_bits_of_an_eager_one() -> None:
+def test_a_captured_step_has_the_bits_of_an_eager_one():
     w, given = weight(ODD), inputs()
     loss = step(w, *given, tt.bfloat16)
     expected = host(loss).tobytes(), host(w.grad).tobytes()
     graph = tt.capture(lambda: step(w, *given, tt.bfloat16), device=DEVICE)
-    result: Any = graph.replay()
+    result = graph.replay()
     assert (host(result).tobytes(), host(w.grad).tobytes()) == expected
 
 
 @pytest.mark.parametrize("shape", [(3, 40), (2, 4100), (7, 1, 33)])  # the second is summed in parts
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
-def test_products_leave_the_gaps_alone(shape: tuple[int, ...], dtype: str) -> None:
+def test_products_leave_the_gaps_alone(shape, dtype):
     x, w = device(normal(*shape), dtype), device(normal(shape[-1], 515, seed=2), dtype)
     bias = device(normal(515, seed=3), dtype)
     y = tt.linear(x, w, bias, transposed=False)
@@ -117,7 +114,7 @@ def test_products_leave_the_gaps_alone(shape: tuple[int, ...], dtype: str) -> No
         lambda y: y.mT @ y,
     ],
 )
-def test_other_ops_read_such_rows(use: Callable[[tt.Tensor], tt.Tensor]) -> None:
+def test_other_ops_read_such_rows(use):
     x, _ = inputs()
     w = weight(ODD).detach()
     y = tt.linear(x, w, transposed=True)
@@ -126,7 +123,7 @@ def test_other_ops_read_such_rows(use: Callable[[tt.Tensor], tt.Tensor]) -> None
     np.testing.assert_allclose(host(use(y)), expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_second_derivatives() -> None:
+def test_second_derivatives():
     x, targets = inputs()
     found = []
     for place in ("cpu", DEVICE):

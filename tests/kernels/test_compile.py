@@ -14,15 +14,7 @@ from zlib import crc32
 import pytest
 
 from tests import FULL
-from tests.helpers.kernel_matrix import (
-    Instance,
-    compiled,
-    instances,
-    main_instances,
-    recorded,
-    signatures,
-    stems,
-)
+from tests.helpers.kernel_matrix import compiled, instances, main_instances, recorded, signatures, stems
 from tests.helpers.kernel_table import everything, summary, table
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import KERNELS, kernel_path
@@ -40,7 +32,7 @@ REDUCTION = "a large angle is multiplied with digits of 2/pi, which are found by
 STACK = {"Sin": (40, REDUCTION), "Cos": (40, REDUCTION), "Tan": (40, REDUCTION)}
 
 
-def chosen(stem: str, architecture: int) -> list[Instance]:
+def chosen(stem, architecture):
     """What a run compiles."""
     if FULL:
         return list(instances(stem, architecture))
@@ -53,17 +45,17 @@ def chosen(stem: str, architecture: int) -> list[Instance]:
 
 
 @cache
-def shared_out(stem: str) -> set[tuple[str, int]]:
+def shared_out(stem):
     """In the dtypes of MAIN: an architecture for each functor and every third instance, and an instance for
     each kernel on each architecture.
     """
-    places: dict[tuple[str, str], list[int]] = {}  # of kernel and instance
-    functors: dict[tuple[str, str], str] = {}  # the first instance of each kernel for each functor
+    places = {}  # of kernel and instance
+    functors = {}  # the first instance of each kernel for each functor
     for architecture in SAMPLED:
         for i in sorted(main_instances(stem, architecture), key=lambda i: i.name):
             places.setdefault((i.kernel, i.name), []).append(architecture)
             functors.setdefault((i.kernel, i.functor), i.name)
-    pairs: set[tuple[str, int, str]] = set()
+    pairs = set()
     for at, ((kernel, name), those) in enumerate(sorted(places.items())):
         if at % THIRD == 0 or name in functors.values():
             pairs.add((kernel, those[at % len(those)], name))
@@ -79,7 +71,7 @@ def shared_out(stem: str) -> set[tuple[str, int]]:
 @pytest.mark.parametrize(
     ("stem", "architecture"), [(s, a) for s in stems() for a in (nvrtc.ARCHITECTURES if FULL else SAMPLED)]
 )
-def test_kernels_compile(stem: str, architecture: int) -> None:
+def test_kernels_compile(stem, architecture):
     problems = []
     for i, program in compiled(chosen(stem, architecture), architecture):
         used = program.resources[i.name]
@@ -91,7 +83,7 @@ def test_kernels_compile(stem: str, architecture: int) -> None:
     assert not problems, f"{stem}.cu for sm_{architecture}:\n" + "\n".join(dict.fromkeys(problems))
 
 
-def struct_problems(i: Instance, program: nvrtc.Compiled) -> list[str]:
+def struct_problems(i, program):
     """Whether Python packs parameters as the compiler lays them out."""
     packer = i.packer
     sizes = program.parameters[i.name]
@@ -101,7 +93,7 @@ def struct_problems(i: Instance, program: nvrtc.Compiled) -> list[str]:
     return [f"{i.name}: structs of {found} bytes are passed, it takes {structs}" for found in wrong]
 
 
-def test_every_kernel_is_launched() -> None:
+def test_every_kernel_is_launched():
     launched = {(stem, name) for stem, name, _ in recorded(THOROUGH)}
     everywhere = {name for _, name in launched}
     problems = []
@@ -115,7 +107,7 @@ def test_every_kernel_is_launched() -> None:
     assert not problems, "\n".join(dict.fromkeys(problems)) + f"\n{fix}"
 
 
-def test_large_blocks_are_announced_to_the_compiler() -> None:
+def test_large_blocks_are_announced_to_the_compiler():
     """Without bounds, a thread may get more registers than so many can have: the launch is refused."""
     problems = [
         f"{stem}.cu: {name} is launched with {max(launched.blocks)} threads: give it __launch_bounds__"
@@ -125,7 +117,7 @@ def test_large_blocks_are_announced_to_the_compiler() -> None:
     assert not problems, "\n".join(dict.fromkeys(problems))
 
 
-def test_dynamic_shared_memory_is_aligned() -> None:
+def test_dynamic_shared_memory_is_aligned():
     """NVRTC aligns it to 16 by itself, other compilers need not do so; vectors and copies are of 16 bytes."""
     texts = {path: path.read_text(encoding="utf-8") for path in KERNELS.rglob("*.cu*")}
     lines = {(path.name, line) for path, text in texts.items() for line in text.splitlines()}
@@ -134,7 +126,7 @@ def test_dynamic_shared_memory_is_aligned() -> None:
     assert not [found for found in dynamic if not re.search(r"__align__\((16|128|1024)\)", found[1])]
 
 
-def test_the_table_has_a_row_for_each_kernel() -> None:
+def test_the_table_has_a_row_for_each_kernel():
     found = everything(["masking"], [80, 90])
     text = table(found, [80, 90])
     (row,) = [line for line in text.splitlines() if "triangle_forward" in line]

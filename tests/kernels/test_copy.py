@@ -12,7 +12,7 @@ SHAPES = [(64, 96), (33, 35), (3, 40, 50), (2, 3, 9, 17), (2, 8, 8, 8), (5, 7), 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", ["float32", "int8", "float64", "bfloat16"])
-def test_every_order_of_axes(shape: tuple[int, ...], dtype: str) -> None:
+def test_every_order_of_axes(shape, dtype):
     kind = getattr(tt, dtype)
     values = np.random.default_rng(0).integers(-100, 100, shape)
     x = tt.tensor(values, dtype=kind, device="emulated")
@@ -23,7 +23,7 @@ def test_every_order_of_axes(shape: tuple[int, ...], dtype: str) -> None:
         np.testing.assert_array_equal(y.cpu().astype(tt.float64).numpy(), expected)
 
 
-def test_parts_of_a_matrix_and_targets_with_strides() -> None:
+def test_parts_of_a_matrix_and_targets_with_strides():
     values = np.arange(40 * 60, dtype=np.float32).reshape(40, 60)
     x = tt.tensor(values, device="emulated")
     target = tt.zeros(90, 80, device="emulated")
@@ -36,7 +36,7 @@ def test_parts_of_a_matrix_and_targets_with_strides() -> None:
     np.testing.assert_array_equal(part.cpu().numpy()[:, 5:45], values.T)
 
 
-def test_a_transposed_copy_moves_each_byte_once() -> None:
+def test_a_transposed_copy_moves_each_byte_once():
     x = tt.ones(64, 128, device="emulated")
     with tt.cuda.check(blocks=1_000_000) as report:
         x.T.contiguous()

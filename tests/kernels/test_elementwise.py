@@ -5,30 +5,18 @@ By default each functor runs for a sample of its dtypes; TINYTENSOR_FULL=1 takes
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tests import FULL
-from tests.helpers.kernel_calls import (
-    Memory,
-    Operand,
-    computed,
-    emulated,
-    file_of,
-    number,
-    pack,
-    stored,
-    types,
-)
+from tests.helpers.kernel_calls import Memory, computed, emulated, file_of, number, pack, stored, types
 from tests.helpers.tolerance import EPS
 from tinytensor.dispatch.elementwise import Elementwise
-from tinytensor.dtypes import ALL, DType, bool_, float32, float64
+from tinytensor.dtypes import ALL, bool_, float32, float64
 from tinytensor.op import registry
-from tinytensor.runtime.cpu.arrays import NUMPY, Array
+from tinytensor.runtime.cpu.arrays import NUMPY
 
 DTYPES = [d for d in ALL if d.kind != "complex"]
 
@@ -43,23 +31,18 @@ EXACT_VALUES = {
 # Functors of bits: of doubles that are equal as floats, of integers with the most and the fewest.
 BY_BITS = {"comparison", "sign_and_complex", "Heaviside", "Maximum", "Minimum", "BitwiseRightShift"}
 
-# ---- which functors, for which dtypes ----------------------------------------------------------------------
-
 OTHERS = {"Imag": "the imaginary part is for complex numbers only, which live on the CPU"}
-OPS = cast(
-    "list[type[Elementwise]]",
-    [op for op in registry.values() if issubclass(op, Elementwise) and op.__name__ not in OTHERS],
-)
+OPS = [op for op in registry.values() if issubclass(op, Elementwise) and op.__name__ not in OTHERS]
 
 
-def kinds(op: type[Elementwise]) -> list[DType]:
+def kinds(op):
     """The dtypes in which the op computes: integers arrive as float32 where the result is a float."""
     floats_only = op.result == "float" or op.__name__ == "Isclose"
     found = [d for d in DTYPES if d.kind in op.accepts and (d.kind == "float" or not floats_only)]
     return [d for d in found if not (op.__name__ == "Real" and d is bool_)]
 
 
-def sample(op: type[Elementwise]) -> list[DType]:
+def sample(op):
     """float32, some for functors of bits, and every third of the others: another third for the next op."""
     always = ["float32"]
     if {op.__name__, file_of(op)} & BY_BITS:
@@ -68,12 +51,12 @@ def sample(op: type[Elementwise]) -> list[DType]:
     return [d for i, d in enumerate(kinds(op)) if FULL or d.name in always or (i + at) % 3 == 0]
 
 
-INSTANCES: dict[str, list[tuple[type[Elementwise], DType]]] = defaultdict(list)  # compiled together
+INSTANCES = defaultdict(list)  # compiled together
 for _op in OPS:
     INSTANCES[file_of(_op)] += [(_op, d) for d in sample(_op)]
 
 
-def launch(op: type[Elementwise], dtype: DType, out: int, operands: Sequence[Operand], n: int) -> None:
+def launch(op, dtype, out, operands, n):
     together = [("elementwise_contiguous", (*types(o, d), "int")) for o, d in INSTANCES[file_of(op)]]
     kernel = emulated().kernel(
         file_of(op), "elementwise_contiguous", *types(op, dtype), "int", together=together
@@ -81,10 +64,7 @@ def launch(op: type[Elementwise], dtype: DType, out: int, operands: Sequence[Ope
     kernel(3, 64, (pack(out, operands, (n,), [(1,)] * (len(operands) + 1), "i"), n))
 
 
-# ---- values ------------------------------------------------------------------------------------------------
-
-
-def corners(dtype: DType) -> Array:
+def corners(dtype):
     """Values at which something happens, and a few ordinary ones."""
     if dtype is bool_:
         return np.array([False, True])
@@ -105,7 +85,7 @@ def corners(dtype: DType) -> Array:
         return stored(np.concatenate([both, -both]), dtype)
 
 
-def combinations(op: type[Elementwise], dtype: DType) -> list[Array]:
+def combinations(op, dtype):
     """One array for each operand; without what the CPU refuses."""
     values = corners(dtype)
     if op.__name__ == "Isclose":
@@ -119,19 +99,19 @@ def combinations(op: type[Elementwise], dtype: DType) -> list[Array]:
     return found
 
 
-def undecided(op: type[Elementwise], operands: Sequence[Array]) -> Array:
+def undecided(op, operands):
     """Where NumPy has two answers: x ** 0.5 is a root if 0.5 is a number, as in the kernel, else 0 or inf."""
     if op.__name__ != "Pow":
         return np.zeros(operands[0].shape, bool)
     a, b = operands
-    either: Array = (b == 0.5) & ((a == 0) | (a == -np.inf))
+    either = (b == 0.5) & ((a == 0) | (a == -np.inf))
     return either
 
 
-def differs(actual: Array, expected: Array, dtype: DType, ulp: float) -> Array:
+def differs(actual, expected, dtype, ulp):
     """Where two results are not the same bits (any nan will do), or not within `ulp` units of each other."""
     if dtype.kind != "float":
-        other: Array = actual != expected
+        other = actual != expected
         return other
     a, e = computed(actual, dtype).astype(float), computed(expected, dtype).astype(float)
     if ulp:
@@ -140,12 +120,12 @@ def differs(actual: Array, expected: Array, dtype: DType, ulp: float) -> Array:
             fine = (a == e) | (np.abs(a - e) <= ulp * unit)
     else:
         fine = (a == e) & (np.signbit(a) == np.signbit(e))
-    wrong: Array = ~(fine | (np.isnan(a) & np.isnan(e)))
+    wrong = ~(fine | (np.isnan(a) & np.isnan(e)))
     return wrong
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.__name__)
-def test_corner_values(op: type[Elementwise]) -> None:
+def test_corner_values(op):
     for dtype in sample(op):
         operands = combinations(op, dtype)
         values = [x if i < op.untyped else computed(x, dtype) for i, x in enumerate(operands)]
@@ -163,8 +143,8 @@ def test_corner_values(op: type[Elementwise]) -> None:
 
 
 @pytest.mark.parametrize("name", ["add", "where", "less"])
-def test_numbers_as_operands(name: str) -> None:
-    op = cast("type[Elementwise]", registry[name])
+def test_numbers_as_operands(name):
+    op = registry[name]
     for dtype in sample(op):
         x = corners(dtype)
         condition = np.arange(x.size) % 2 == 0
@@ -173,7 +153,7 @@ def test_numbers_as_operands(name: str) -> None:
         for value in (1, 0) if dtype is bool_ else (1, 3):
             operand, lead = number(value, dtype), [m.ptr for m in first]
             for left in (False, True):
-                inputs: list[Operand] = [*lead, operand, m.ptr] if left else [*lead, m.ptr, operand]
+                inputs = [*lead, operand, m.ptr] if left else [*lead, m.ptr, operand]
                 scalar = values.dtype.type(value)
                 with np.errstate(all="ignore"):
                     pair = (scalar, values) if left else (values, scalar)
@@ -187,7 +167,7 @@ def test_numbers_as_operands(name: str) -> None:
 
 @pytest.mark.parametrize("wide", [float32, float64], ids=str)
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d.kind in ("int", "uint")], ids=str)
-def test_floats_become_integers_by_their_low_bits(dtype: DType, wide: DType) -> None:
+def test_floats_become_integers_by_their_low_bits(dtype, wide):
     x = np.array([0.0, -0.9, 2.9, -1.0, -128.5, 255.0, 300.7, -70_000.25, 3e9, -3e9, 2.0**53], NUMPY[wide])
     out = Memory(np.zeros(x.shape, NUMPY[dtype]))
     argument = ("Positive", dtype, wide, wide, 1, "int")
@@ -196,7 +176,7 @@ def test_floats_become_integers_by_their_low_bits(dtype: DType, wide: DType) -> 
     np.testing.assert_array_equal(out.read(), x.astype(np.int64).astype(NUMPY[dtype]))
 
 
-CASTS: list[Any] = [
+CASTS = [
     ("elementwise_contiguous", ("Positive", d, wide, wide, 1, "int"))
     for d in DTYPES
     if d.kind in ("int", "uint")

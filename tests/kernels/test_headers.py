@@ -1,38 +1,33 @@
 """The headers that kernels share: reductions, random numbers; on `emulated`, against NumPy."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.helpers.kernel_calls import Memory, computed, emulated
 from tests.helpers.source import ROOT
-from tinytensor.dtypes import DType, bool_, float16, float32, float64, int8, int32, int64, uint8
+from tinytensor.dtypes import bool_, float16, float32, float64, int8, int32, int64, uint8
 from tinytensor.ops.random.inverse_normal import inverse_normal
 from tinytensor.runtime.cpu.arrays import NUMPY
 
 SOURCE = ROOT / "tests" / "device_code" / "headers.cu"
 REDUCED = (float32, float64, float16, int32, int64, int8, uint8, bool_)
-INSTANCES: list[tuple[str, tuple[Any, ...]]] = [
+INSTANCES = [
     *[("row_extremes", (d,)) for d in REDUCED],
     *[("warp_extremes", (d,)) for d in (float32, int32)],
     ("normal_cells", ()),
 ]
 
 
-def run(name: str, *types: Any, grid: int = 1, block: Any = 32, args: Sequence[Any]) -> None:
+def run(name, *types, grid=1, block=32, args):
     emulated().kernel(SOURCE, name, *types, together=INSTANCES)(grid, block, args)
-
-
-# ---- reduce.cuh --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [0, 1, 5])
 @pytest.mark.parametrize("block", [32, 64, (32, 3), 1024], ids=str)
 @pytest.mark.parametrize("dtype", REDUCED, ids=str)
-def test_block_reductions(dtype: DType, block: Any, order: int) -> None:
+def test_block_reductions(dtype, block, order):
     """In any order of the threads: a missing barrier would show."""
     rng = np.random.default_rng(0)
     rows, width, threads = 3, 333, math.prod(block) if isinstance(block, tuple) else block
@@ -50,7 +45,7 @@ def test_block_reductions(dtype: DType, block: Any, order: int) -> None:
     np.testing.assert_array_equal(low.read(), np.broadcast_to(wide.min(1, keepdims=True), low.values.shape))
 
 
-def test_a_nan_is_the_extreme() -> None:
+def test_a_nan_is_the_extreme():
     x = np.ones((2, 100), np.float32)
     x[1, 77] = np.nan
     out = [Memory(np.zeros((2, 64), np.float32)) for _ in range(3)]
@@ -61,17 +56,14 @@ def test_a_nan_is_the_extreme() -> None:
 
 
 @pytest.mark.parametrize("dtype", [float32, int32], ids=str)
-def test_warp_reductions(dtype: DType) -> None:
+def test_warp_reductions(dtype):
     x = np.random.default_rng(1).permutation(32).astype(NUMPY[dtype]) - 11
     out = Memory(np.zeros((3, 32), x.dtype))
     run("warp_extremes", dtype, args=(out, Memory(x)))
     assert out.read().tolist() == [[int(x.sum())] * 32, [20] * 32, [-11] * 32]
 
 
-# ---- philox.cuh --------------------------------------------------------------------------------------------
-
-
-def test_normal_numbers_have_equal_bits_from_end_to_end() -> None:
+def test_normal_numbers_have_equal_bits_from_end_to_end():
     """2**18 of the 2**24 float32 numbers, from the smallest on; float64 numbers of the same words, which also
     reach the outermost of the three rational functions.
     """

@@ -4,21 +4,17 @@ findings of the checker, and findings where a barrier or a wait is wrong. Its ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import Array, bits_in_all_orders, close, launches, mutated, normal
+from tests.helpers.on_emulated import close, launches, mutated, normal
 from tests.kernels import test_sass
 from tinytensor.device import as_device
 from tinytensor.dispatch.launch import Launch, view_of
-from tinytensor.dtypes import DType, bfloat16, float16, float32
+from tinytensor.dtypes import bfloat16, float16, float32
 from tinytensor.ops.matmul import gemm
-from tinytensor.ops.matmul.gemm import PLAIN, Choice, Product
+from tinytensor.ops.matmul.gemm import PLAIN, Product
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_path
@@ -28,7 +24,7 @@ FILE = kernel_path("matmul_sm90", ".cu")
 TWIN = gemm.tensor_tiles(90)[-1]
 
 
-def matrix(device: str, dtype: str, *shape: int, transposed: bool = False, pad: int = 0) -> tt.Tensor:
+def matrix(device, dtype, *shape, transposed=False, pad=0):
     """Random numbers; lines begin at multiples of 16 bytes, with NaN in between."""
     *batch, rows, columns = (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
     values = np.full((*batch, rows, -(-columns // 8) * 8 + pad), np.nan)
@@ -37,18 +33,11 @@ def matrix(device: str, dtype: str, *shape: int, transposed: bool = False, pad: 
     return x.mT if transposed else x
 
 
-def numbers(x: tt.Tensor) -> Array:
+def numbers(x):
     return np.array(x.cpu().astype(tt.float64).numpy())
 
 
-def run(
-    make: Callable[[Product, DType], Choice],
-    x: tt.Tensor,
-    w: tt.Tensor,
-    bias: tt.Tensor | None = None,
-    gate: str = PLAIN,
-    column_sums: tt.Tensor | None = None,
-) -> tt.Tensor:
+def run(make, x, w, bias=None, gate=PLAIN, column_sums=None):
     runtime = runtime_of(x.device)
     p = gemm.product_of(x.layout, w.layout, False, False)
     assert gemm.fits_boxes(p, x.dtype)
@@ -62,21 +51,21 @@ def run(
     return y
 
 
-def by_warpgroups(p: Product, dtype: DType) -> Choice:
+def by_warpgroups(p, dtype):
     return gemm.by_warpgroups(p, dtype, 1)
 
 
-def by_narrow_tiles(p: Product, dtype: DType) -> Choice:
+def by_narrow_tiles(p, dtype):
     return gemm.by_warpgroups(p, dtype, 1, gemm.HOPPER[1])
 
 
-def by_twin(p: Product, dtype: DType) -> Choice:
+def by_twin(p, dtype):
     return gemm.by_tensor_cores(p, dtype, TWIN, 1)
 
 
 @pytest.mark.parametrize("tb", [False, True])
 @pytest.mark.parametrize("ta", [False, True])
-def test_bits_of_the_twin(ta: bool, tb: bool) -> None:
+def test_bits_of_the_twin(ta, tb):
     """One tile and several for each block; slabs that are not full; fewer slabs than stages, and more."""
     for dtype, (m, n, k) in (
         ("bfloat16", (128, 256, 64)),
@@ -90,7 +79,7 @@ def test_bits_of_the_twin(ta: bool, tb: bool) -> None:
             np.testing.assert_array_equal(numbers(y), numbers(run(other, x, w)))
 
 
-def test_parts_bias_gate_and_batches() -> None:
+def test_parts_bias_gate_and_batches():
     x, w = matrix("emulated", "bfloat16", 40, 600), matrix("emulated", "bfloat16", 600, 72, pad=8)
     bias = tt.tensor(normal(72)).astype(tt.bfloat16).to("emulated")
     parts = run(lambda p, dtype: gemm.by_warpgroups(p, dtype, 3), x, w, bias)
@@ -103,12 +92,10 @@ def test_parts_bias_gate_and_batches() -> None:
         close(run(by_warpgroups, batch, wide), numbers(batch) @ numbers(wide), "bfloat16", 4)
 
 
-def with_sums(
-    x: tt.Tensor, w: tt.Tensor, parts: int = 1, tile: int = 0, source: str = "matmul_sm90"
-) -> tuple[tt.Tensor, tt.Tensor]:
+def with_sums(x, w, parts=1, tile=0, source="matmul_sm90"):
     sums = tt.full((w.shape[1],), float("nan"), dtype=w.dtype, device=w.device)
 
-    def make(p: Product, dtype: DType) -> Choice:
+    def make(p, dtype):
         return gemm.by_warpgroups(p, dtype, parts, gemm.HOPPER[tile])._replace(file=source)
 
     return run(make, x, w, column_sums=sums), sums
@@ -116,7 +103,7 @@ def with_sums(
 
 @pytest.mark.parametrize("tile", [0, 1])
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_sums_of_columns(device: str, tile: int) -> None:
+def test_sums_of_columns(device, tile):
     """Of several tiles across and down, of parts, and of slabs that are not full."""
     for dtype, (m, n, k), parts in (
         ("bfloat16", (300, 270, 331), 1),
@@ -132,7 +119,7 @@ def test_sums_of_columns(device: str, tile: int) -> None:
 
 
 @pytest.mark.parametrize("wide", [True, False])
-def test_the_gradient_of_a_bias_takes_no_launch(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gradient_of_a_bias_takes_no_launch(wide, monkeypatch):
     monkeypatch.setattr(runtime_of(as_device("emulated")), "architecture", 90, raising=False)
     x, w = matrix("emulated", "bfloat16", 513, 104), matrix("emulated", "bfloat16", 104, 264)
     leaves = [t.float() if wide else t.detach() for t in (w, tt.zeros(264, dtype=w.dtype, device=w.device))]
@@ -142,7 +129,7 @@ def test_the_gradient_of_a_bias_takes_no_launch(wide: bool, monkeypatch: pytest.
     for bias in (given[2], None):
         with tt.autocast(tt.bfloat16, enabled=wide):
             y = tt.linear(given[0], given[1], bias, transposed=False)
-        grads: list[tt.Tensor] = []
+        grads = []
         wanted = given if bias is not None else given[:2]
         counts.append(launches(lambda y=y, w=wanted, g=grads: g.extend(tt.grad(y, w, slope))))
         if bias is not None:
@@ -151,18 +138,12 @@ def test_the_gradient_of_a_bias_takes_no_launch(wide: bool, monkeypatch: pytest.
     assert counts[0] == counts[1]
 
 
-def test_any_order_of_threads() -> None:
-    x, w = matrix("emulated", "bfloat16", 140, 450), matrix("emulated", "bfloat16", 450, 16)
-    bits_in_all_orders(lambda: run(by_warpgroups, x, w))
-    bits_in_all_orders(lambda: with_sums(x, w)[1])
-
-
-def test_the_choice_of_the_kernel() -> None:
+def test_the_choice_of_the_kernel():
     """On compute capability 9.0 alone, and where lines begin at multiples of 16 bytes."""
 
-    def chosen(architecture: int, dtype: DType = bfloat16, pitch: int = 768, boxes: bool = True) -> str:
+    def chosen(architecture, dtype=bfloat16, pitch=768, boxes=True):
         p = Product(16384, 3072, 768, 1, (), pitch, 1, 3072, 1, (), ())
-        gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": architecture})
+        gpu = type("GPU", (), {"multiprocessors": 132, "architecture": architecture})
         return gemm.choose(p, dtype, gpu, boxes).kernel
 
     assert chosen(90) == chosen(90, float16) == "matmul_hopper"
@@ -171,9 +152,9 @@ def test_the_choice_of_the_kernel() -> None:
     assert chosen(90, float32) == "matmul_tiles"
 
 
-def test_the_tile_fits_the_columns() -> None:
+def test_the_tile_fits_the_columns():
     """768 columns are 3 tiles of 256, 384 are 2 of 192."""
-    gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
+    gpu = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
     tiles = []
     for columns in (768, 384):
         p = Product(16384, columns, 1536, 1, (), 1536, 1, columns, 1, (), ())
@@ -181,13 +162,10 @@ def test_the_tile_fits_the_columns() -> None:
     assert tiles == [256, 192]
 
 
-# ---- the checker -------------------------------------------------------------------------------------------
-
-
-def findings(source: str, maps: dict[str, int], k: int = 450) -> tuple[list[Any], bool]:
+def findings(source, maps, k=450):
     """What the checker finds, and whether the result is that of the twin."""
     x, w = matrix("checked", "bfloat16", 20, k), matrix("checked", "bfloat16", k, 40, transposed=True)
-    runtime: Any = runtime_of(as_device("checked"))
+    runtime = runtime_of(as_device("checked"))
     with pytest.MonkeyPatch.context() as patch, tt.cuda.check() as report:
         encode = type(runtime).tensor_map
         patch.setattr(runtime, "tensor_map", lambda *given: encode(runtime, *given, **maps), raising=False)
@@ -195,7 +173,7 @@ def findings(source: str, maps: dict[str, int], k: int = 450) -> tuple[list[Any]
     return list(report.findings), np.array_equal(numbers(y), numbers(run(by_twin, x, w)))
 
 
-def test_it_has_no_findings() -> None:
+def test_it_has_no_findings():
     for k in (64, 450):
         assert findings("matmul_sm90", {}, k) == ([], True)
 
@@ -228,7 +206,7 @@ MUTANTS = {  # what is replaced, by what, and the first finding
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_found(mutant, tmp_path):
     before, after, kind = MUTANTS[mutant]
     found, _ = findings(mutated(FILE, before, after, tmp_path), {})
     assert found[0].kind.startswith(kind)
@@ -243,18 +221,15 @@ def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
     ],
     ids=["phase of the wait", "lanes that still read", "arrivals that are not counted"],
 )
-def test_what_is_wrong_in_sums_of_columns_is_found(before: str, after: str, tmp_path: Path) -> None:
+def test_what_is_wrong_in_sums_of_columns_is_found(before, after, tmp_path):
     x, w = matrix("checked", "bfloat16", 20, 450), matrix("checked", "bfloat16", 450, 40)
     with tt.cuda.check() as report:
         with_sums(x, w, source=mutated(FILE, before, after, tmp_path))
     assert report.findings
 
 
-def test_another_swizzle_gives_other_values() -> None:
+def test_another_swizzle_gives_other_values():
     assert findings("matmul_sm90", {"swizzle": 0}) == ([], False)
-
-
-# ---- machine code ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(
@@ -262,7 +237,7 @@ def test_another_swizzle_gives_other_values() -> None:
 )
 @pytest.mark.parametrize("columns", [256, 192])
 @pytest.mark.parametrize("along", [True, False])
-def test_machine_code(along: bool, columns: int, tmp_path: Path) -> None:
+def test_machine_code(along, columns, tmp_path):
     name = instance("matmul_hopper", (bfloat16, bfloat16, columns, along, along, PLAIN))
     text = test_sass.code(FILE, [name], "sm_90", tmp_path)[name]
     compiled = nvrtc.build(FILE, [name], "sm_90")

@@ -13,7 +13,7 @@ from tinytensor.ops.indexing import mask_select
 @pytest.mark.parametrize("n", [0, 1, 17, 31, 33, 4095, 4096, 4097, 50_000, 1_100_000])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.usefixtures("position")
-def test_stretches_and_their_borders(n: int, share: float) -> None:
+def test_stretches_and_their_borders(n, share):
     rng = np.random.default_rng(n)
     x, mask = rng.standard_normal(n).astype(np.float32), rng.random(n) < share
     leaf = on_device(x).requires_grad_()
@@ -28,13 +28,13 @@ def test_stretches_and_their_borders(n: int, share: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int16", "float32", "float64"])
-def test_every_size_of_element(dtype: str) -> None:
+def test_every_size_of_element(dtype):
     rng = np.random.default_rng(1)
     x, mask = rng.integers(0, 100, (70, 60)).astype(dtype), rng.random((70, 60)) < 0.5
     same(on_device(x)[on_device(mask)], x[mask])
 
 
-def test_operands_of_any_strides() -> None:
+def test_operands_of_any_strides():
     rng = np.random.default_rng(2)
     x, mask = rng.standard_normal((90, 80, 3)).astype(np.float32), rng.random((90, 80, 3)) < 0.5
     own, m = on_device(x), on_device(mask)
@@ -48,7 +48,7 @@ def test_operands_of_any_strides() -> None:
     same(leaf.grad, mask.astype(np.float32))
 
 
-def test_a_mask_that_changes_later_selects_what_it_selected() -> None:
+def test_a_mask_that_changes_later_selects_what_it_selected():
     for device in ("cpu", DEVICE):
         x, mask = tt.arange(4.0, device=device).requires_grad_(), tt.tensor([True, False, True, True])
         mask = mask.to(device)
@@ -59,7 +59,7 @@ def test_a_mask_that_changes_later_selects_what_it_selected() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 5, 4096, 10_000])
-def test_what_is_kept_of_a_mask(n: int) -> None:
+def test_what_is_kept_of_a_mask(n):
     mask = np.random.default_rng(n).random(n) < 0.4
     padded = np.concatenate([mask, np.zeros(-n % 4096, bool)])
     here, there = mask_select.marks_of(tt.tensor(mask)), mask_select.marks_of(on_device(mask))
@@ -69,7 +69,7 @@ def test_what_is_kept_of_a_mask(n: int) -> None:
     same(there.starts, [0, *np.cumsum(padded.reshape(-1, 4096).sum(1))])
 
 
-def test_no_list_of_places_is_made() -> None:
+def test_no_list_of_places_is_made():
     """One bit for each element stays for the gradient, and one kernel computes it."""
     leaf, mask = (
         tt.zeros(64, 64, device=DEVICE).requires_grad_(),

@@ -1,25 +1,14 @@
 """The kernels of matrix products where the op table is too small: tiles with several blocks and with ragged
-edges, parts, one row, batches, addresses between vectors, dtypes, other orders of threads.
+edges, parts, one row, batches, addresses between vectors, dtypes.
 """
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import (
-    DEVICE,
-    RUNTIME,
-    Array,
-    bits_in_all_orders,
-    close,
-    device,
-    host,
-    launches,
-    normal,
-)
+from tests.helpers.on_emulated import DEVICE, RUNTIME, close, device, host, launches, normal
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.ops.matmul import gemm
 from tinytensor.runtime.cuda.occupancy import LIMITS
@@ -29,7 +18,7 @@ LAUNCH = Launch(RUNTIME, "matmul")
 TENSOR_CORES, TURING = gemm.tensor_tiles(80), gemm.tensor_tiles(75)
 
 
-def matrix(m: int, n: int, dtype: str, *, transposed: bool = False, lead: int = 0, gap: int = 0) -> tt.Tensor:
+def matrix(m, n, dtype, *, transposed=False, lead=0, gap=0):
     """Random numbers; `gap` more elements lie between the lines, `lead` before the first one."""
     rows, columns = (n, m) if transposed else (m, n)
     values = normal(rows, columns + gap, seed=m * 1000 + n)
@@ -39,16 +28,14 @@ def matrix(m: int, n: int, dtype: str, *, transposed: bool = False, lead: int = 
     return x.mT if transposed else x
 
 
-def exact(a: tt.Tensor, b: tt.Tensor) -> Array:
+def exact(a, b):
     """The product of what is stored: in float64, or in the integers of the dtype, which wrap around."""
     if a.dtype.is_inexact:
         return host(a) @ host(b)
     return np.matmul(a.cpu().numpy(), b.cpu().numpy())
 
 
-def run(
-    choice: gemm.Choice, p: gemm.Product, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None
-) -> tt.Tensor:
+def run(choice, p, a, b, bias=None):
     """One product by one kernel."""
     y = tt.empty(*((p.matrices,) if p.batch else ()), p.rows, p.columns, dtype=a.dtype, device=DEVICE)
     operands = view_of(a), view_of(b), None if bias is None else view_of(bias)
@@ -56,9 +43,7 @@ def run(
     return y
 
 
-def by_tile(
-    tile: gemm.Tile, a: tt.Tensor, b: tt.Tensor, bias: tt.Tensor | None = None, parts: int = 1
-) -> tt.Tensor:
+def by_tile(tile, a, b, bias=None, parts=1):
     p = gemm.product_of(a.layout, b.layout, False, False)
     if tile in TENSOR_CORES + TURING:
         return run(gemm.by_tensor_cores(p, a.dtype, tile, parts), p, a, b, bias)
@@ -67,7 +52,7 @@ def by_tile(
     return run(choice, p, a, b, bias)
 
 
-def sizes(tile: gemm.Tile, depth: int) -> list[tuple[int, int, int]]:
+def sizes(tile, depth):
     """rows, columns and inner elements: one tile, less than one, several, and almost none."""
     return [
         (tile.rows, tile.columns, 2 * depth),
@@ -84,7 +69,7 @@ def sizes(tile: gemm.Tile, depth: int) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("tb", [False, True])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tile", gemm.ORDINARY, ids=lambda t: str(t.rows))
-def test_tiles_of_every_size_and_alignment(tile: gemm.Tile, ta: bool, tb: bool) -> None:
+def test_tiles_of_every_size_and_alignment(tile, ta, tb):
     for m, n, k in sizes(tile, tile.shape[0]):
         for lead, gap in ((0, 0), (1, 0), (0, 4), (4, 3)):
             a = matrix(m, k, "float32", transposed=ta, lead=lead, gap=gap)
@@ -95,7 +80,7 @@ def test_tiles_of_every_size_and_alignment(tile: gemm.Tile, ta: bool, tb: bool) 
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "int8", "uint16", "int32", "int64"])
-def test_tiles_of_other_dtypes(dtype: str) -> None:
+def test_tiles_of_other_dtypes(dtype):
     tile = gemm.ORDINARY[2 if dtype == "uint16" else 1]
     for m, n, k in sizes(tile, tile.shape[0]):
         for ta, tb, lead in ((False, False, 0), (True, True, 0), (False, True, 1)):
@@ -110,7 +95,7 @@ def test_tiles_of_other_dtypes(dtype: str) -> None:
 # ---- tensor cores ------------------------------------------------------------------------------------------
 
 
-def tf32(x: tt.Tensor) -> Array:
+def tf32(x):
     """Elements rounded to 11 bits, ties away from zero."""
     bits = x.cpu().numpy().astype(np.float32).view(np.uint32)
     return ((bits + 0x1000) & 0xFFFFE000).view(np.float32).astype(np.float64)
@@ -124,7 +109,7 @@ def tf32(x: tt.Tensor) -> Array:
         for ta, tb in product([False, True], repeat=2)
     ],
 )
-def test_tensor_cores(dtype: str, ta: bool, tb: bool) -> None:
+def test_tensor_cores(dtype, ta, tb):
     depth = 64 // tt.ones(1, dtype=dtype).itemsize
     tiles = {"float16": TURING, "bfloat16": TENSOR_CORES[:2], "float32": TENSOR_CORES[1:]}[dtype]
     for tile in tiles:
@@ -139,13 +124,13 @@ def test_tensor_cores(dtype: str, ta: bool, tb: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_last_tile_of_one_line_ends_with_the_buffer(dtype: str) -> None:
+def test_a_last_tile_of_one_line_ends_with_the_buffer(dtype):
     """Rows of an odd number of elements: nothing behind the last one is read."""
     a, b = device(normal(128, 65), dtype), device(normal(128, 48, seed=1), dtype)
     close(a.mT @ b, host(a).T @ host(b), dtype)
 
 
-def test_tf32_is_asked_for_and_rounds_to_nearest() -> None:
+def test_tf32_is_asked_for_and_rounds_to_nearest():
     a, b = device(normal(70, 80)), device(normal(80, 70, seed=1))
     plain = host(a @ b)
     before, tt.config.tf32 = tt.config.tf32, True
@@ -172,7 +157,7 @@ def test_tf32_is_asked_for_and_rounds_to_nearest() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int16", "float64"])
 @pytest.mark.parametrize("columns", [64, 33])
-def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
+def test_parts_of_the_inner_axis_are_added_up(dtype, columns):
     a, b = matrix(40, 500, dtype, transposed=True), matrix(500, columns, dtype)
     bias = matrix(1, columns, dtype)[0]
     tile = TENSOR_CORES[-1] if dtype == "bfloat16" else gemm.ORDINARY[1]
@@ -186,8 +171,8 @@ def test_parts_of_the_inner_axis_are_added_up(dtype: str, columns: int) -> None:
             np.testing.assert_array_equal(z.cpu().numpy(), exact(a, b) + bias.cpu().numpy())
 
 
-def test_tiles_and_parts_are_chosen_by_shape() -> None:
-    def chosen(m: int, n: int, k: int, multiprocessors: int) -> tuple[int, int]:
+def test_tiles_and_parts_are_chosen_by_shape():
+    def chosen(m, n, k, multiprocessors):
         tile, parts = gemm.cut(gemm.ORDINARY, plain(m, n, k), multiprocessors)
         return tile.rows, parts
 
@@ -200,11 +185,11 @@ def test_tiles_and_parts_are_chosen_by_shape() -> None:
     assert chosen(40, 40, 300, 132)[1] == 1  # a second launch would take longer than it saves
 
 
-def plain(m: int, n: int, k: int) -> gemm.Product:
+def plain(m, n, k):
     return gemm.Product(m, n, k, 1, (), k, 1, n, 1, (), ())
 
 
-def test_the_last_round_of_blocks_is_nearly_full() -> None:
+def test_the_last_round_of_blocks_is_nearly_full():
     """Products of GPT-2 with 16,384 tokens, and gradients of weights: an H100, an A100, an RTX 4090."""
     for multiprocessors in (132, 108, 128):
         for c in (384, 768):
@@ -216,10 +201,10 @@ def test_the_last_round_of_blocks_is_nearly_full() -> None:
                     assert blocks / (-(-blocks // slots) * slots) > (0.47 if tile.resident > 1 else 0.8)
 
 
-def test_large_tiles_read_shared_memory_less_often() -> None:
+def test_large_tiles_read_shared_memory_less_often():
     """Bytes for each multiplication: 2/3 of those of the tile before Ampere, whose warps are half as wide."""
 
-    def traffic(tile: gemm.Tile) -> float:
+    def traffic(tile):
         warp = tile.shape[0] * tile.shape[1]
         lines = tile.rows + tile.columns + (tile.shape[0] + tile.shape[1]) * tile.rows * tile.columns // warp
         return lines / (tile.rows * tile.columns)
@@ -231,7 +216,7 @@ def test_large_tiles_read_shared_memory_less_often() -> None:
 
 
 @pytest.mark.parametrize("architecture", LIMITS)
-def test_tiles_fit_into_shared_memory(architecture: int) -> None:
+def test_tiles_fit_into_shared_memory(architecture):
     limits = LIMITS[architecture]
     for tile in gemm.tensor_tiles(architecture):
         assert 2 <= tile.shape[-1] <= 3
@@ -245,7 +230,7 @@ def test_tiles_fit_into_shared_memory(architecture: int) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "int8", "int64"])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_one_row(dtype: str, transposed: bool) -> None:
+def test_one_row(dtype, transposed):
     for n, k in ((1, 1), (33, 7), (70, 300), (5, 1029), (64, 0)):
         for lead, gap in ((0, 0), (1, 0), (16, 16)):
             a = matrix(k, 1, dtype, lead=lead, gap=gap).mT  # elements lie apart
@@ -269,7 +254,7 @@ def test_one_row(dtype: str, transposed: bool) -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_one_row_is_summed_up_in_float32(transposed: bool) -> None:
+def test_one_row_is_summed_up_in_float32(transposed):
     """The sum is rounded once, to the nearest bfloat16."""
     rng = np.random.default_rng(3)
     a = device(rng.uniform(0.5, 1.0, (1, 4099)), "bfloat16")
@@ -278,11 +263,11 @@ def test_one_row_is_summed_up_in_float32(transposed: bool) -> None:
     np.testing.assert_allclose(host(a @ b), exact(a, b), rtol=1.01 * 2.0**-8)
 
 
-def test_one_row_is_read_by_as_many_threads_as_it_takes() -> None:
-    def chosen(n: int, k: int, transposed: bool) -> gemm.Choice:
+def test_one_row_is_read_by_as_many_threads_as_it_takes():
+    def chosen(n, k, transposed):
         b = (1, k) if transposed else (n, 1)
         p = gemm.Product(1, n, k, 1, (), 0, 1, *b, (), ())
-        gpu: Any = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
+        gpu = type("GPU", (), {"multiprocessors": 132, "architecture": 90})
         return gemm.choose(p, tt.float32, gpu)
 
     assert chosen(50257, 768, True).template == (tt.float32, 8)
@@ -292,7 +277,7 @@ def test_one_row_is_read_by_as_many_threads_as_it_takes() -> None:
     assert chosen(768, 1 << 15, False).parts > 5  # the gradient of a bias
 
 
-def test_a_column_is_a_row_of_the_transposed_product() -> None:
+def test_a_column_is_a_row_of_the_transposed_product():
     a, x = device(normal(300, 90)), device(normal(90, 1, seed=1))
     assert launches(lambda: a @ x) == 1
     close(a @ x, exact(a, x), factor=4)
@@ -301,7 +286,7 @@ def test_a_column_is_a_row_of_the_transposed_product() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
-def test_a_gate_at_the_end_changes_no_bit(dtype: str) -> None:
+def test_a_gate_at_the_end_changes_no_bit(dtype):
     """Of what linear and gelu give one after the other: in tiles, in parts, and in one row."""
     for m, k, n in ((70, 33, 66), (3, 4000, 5), (1, 70, 64), (1, 1, 1)):
         x, w, b = matrix(m, k, dtype), matrix(k, n, dtype), matrix(1, n, dtype)[0]
@@ -324,7 +309,7 @@ def test_a_gate_at_the_end_changes_no_bit(dtype: str) -> None:
 # ---- layouts and batches -----------------------------------------------------------------------------------
 
 
-def test_batches_are_read_through_their_strides() -> None:
+def test_batches_are_read_through_their_strides():
     qkv = device(normal(2, 7, 3 * 3 * 16))  # (B, T, 3 C), three heads of 16
     q, k, _ = (qkv[..., i * 48 : i * 48 + 48].reshape(2, 7, 3, 16).permute(0, 2, 1, 3) for i in range(3))
     assert launches(lambda: q @ k.mT) == 1  # two batch axes that do not merge, and no copy
@@ -336,14 +321,14 @@ def test_batches_are_read_through_their_strides() -> None:
     close(axes[0] @ axes[1], host(axes[0]) @ host(axes[1]), factor=4)
 
 
-def test_many_small_matrices() -> None:
+def test_many_small_matrices():
     a, b = device(normal(700, 3, 5)), device(normal(700, 5, 4, seed=1))
     close(a @ b, host(a) @ host(b), factor=4)
     close(a[:, :1] @ b, host(a)[:, :1] @ host(b), factor=4)
     close(tt.vecdot(a, a), (host(a) ** 2).sum(-1), factor=4)
 
 
-def test_strict_layout_forbids_the_copy() -> None:
+def test_strict_layout_forbids_the_copy():
     x = device(normal(8, 8))
     before, tt.config.strict_layout = tt.config.strict_layout, True
     try:
@@ -354,7 +339,7 @@ def test_strict_layout_forbids_the_copy() -> None:
         tt.config.strict_layout = before
 
 
-def test_products_merge_rows_and_axes() -> None:
+def test_products_merge_rows_and_axes():
     a, b = tt.ones(4, 5, 6, 7), tt.ones(7, 3)
     p = gemm.product_of(a.layout, b.layout, False, False)
     assert (p.rows, p.columns, p.inner, p.batch) == (120, 3, 7, ())
@@ -370,7 +355,7 @@ def test_products_merge_rows_and_axes() -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_linear_takes_few_launches(transposed: bool) -> None:
+def test_linear_takes_few_launches(transposed):
     weight = device(normal(*((48, 20) if transposed else (20, 48)))).requires_grad_()
     bias = device(normal(48, seed=1)).requires_grad_()
     x = device(normal(3, 50, 40, seed=2))[..., :20].detach().requires_grad_()
@@ -388,26 +373,10 @@ def test_linear_takes_few_launches(transposed: bool) -> None:
     close(dbias, grads.sum(0), factor=4)
 
 
-def test_sums_of_columns() -> None:
+def test_sums_of_columns():
     for m, n in ((1, 1), (70, 33), (0, 5), (5000, 9)):
         for dtype in ("float32", "float16", "int64"):
             for x in (matrix(m, n, dtype), matrix(m, n, dtype, transposed=True), matrix(m, n, dtype, gap=1)):
                 y = tt.empty(n, dtype=dtype, device=DEVICE)
                 gemm.sum_columns(LAUNCH, view_of(y), view_of(x))
                 close(y, host(x).sum(0), "float32" if dtype == "int64" else dtype, 4)
-
-
-def test_the_same_bits_in_every_order() -> None:
-    x, w = device(normal(150, 70)), device(normal(70, 90, seed=1))
-    half = x.astype(tt.float16), w.astype(tt.float16)
-    long = device(normal(1, 9000, seed=2)), device(normal(9000, 5, seed=3))
-    bits_in_all_orders(
-        lambda: [
-            *[by_tile(t, x, w) for t in gemm.ORDINARY],
-            *[by_tile(t, *half, parts=2) for t in TENSOR_CORES],
-            by_tile(gemm.ORDINARY[1], x.mT.contiguous(), x, parts=2),
-            long[0] @ long[1],
-            long[0] @ long[1].mT.contiguous().mT,
-            tt.linear(x, w, w[0], transposed=False),
-        ]
-    )

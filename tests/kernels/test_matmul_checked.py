@@ -4,14 +4,11 @@ where a barrier, a wait, a stage or an address is wrong.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import Array, mutated, normal
+from tests.helpers.on_emulated import mutated, normal
 from tinytensor.device import as_device
 from tinytensor.dispatch.launch import Launch, view_of
 from tinytensor.ops.matmul import gemm
@@ -22,7 +19,7 @@ FILE, TILE = kernel_path("matmul_mma", ".cu"), gemm.tensor_tiles(80)[-1]
 BOTH = [(False, True), (True, False)]  # contiguous along `inner`, and across
 
 
-def checked(source: str, dtype: str, ta: bool, tb: bool, k: int = 600) -> tuple[Any, bool]:
+def checked(source, dtype, ta, tb, k=600):
     """What the checker reports, and whether the result is right."""
     rng = [np.round(normal(*shape, seed=i) * 4) for i, shape in enumerate([(64, k), (k, 64)])]  # exact in all
     x, w = [tt.tensor(values.T if t else values) for values, t in zip(rng, (ta, tb), strict=True)]
@@ -34,21 +31,21 @@ def checked(source: str, dtype: str, ta: bool, tb: bool, k: int = 600) -> tuple[
     with tt.cuda.check() as report:
         launch = Launch(runtime_of(as_device("checked")), "matmul")
         gemm.start(launch, gemm.plan_of(p, a.dtype, choice), view_of(y), (view_of(a), view_of(b), None))
-    found: Array = y.cpu().astype(tt.float32).numpy()
+    found = y.cpu().astype(tt.float32).numpy()
     expected = tt.tensor(rng[0] @ rng[1]).astype(a.dtype).astype(tt.float32).numpy()
     return report, bool(np.array_equal(found, expected))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize(("ta", "tb"), BOTH)
-def test_no_findings_and_no_bank_conflicts(dtype: str, ta: bool, tb: bool) -> None:
+def test_no_findings_and_no_bank_conflicts(dtype, ta, tb):
     report, right = checked("matmul_mma", dtype, ta, tb)
     assert not report.findings
     assert right
     assert conflicts(report) == 1
 
 
-def conflicts(report: Any) -> float:
+def conflicts(report):
     """The most ways of bank conflicts of a line of the kernel."""
     ways = [line.bank_conflict_ways for line in report.lines if line.space == "shared"]
     assert len(ways) >= 3  # copies, and reads of both operands
@@ -80,21 +77,21 @@ MUTANTS = {  # what is replaced, by what, and the kind of a finding; or nothing,
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_what_is_wrong_is_found(mutant: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_found(mutant, tmp_path):
     before, after, kind = MUTANTS[mutant]
     report, right = checked(mutated(FILE, before, after, tmp_path), *case(mutant), k=1000)
     assert not right
     assert kind in {"", *(finding.kind for finding in report.findings)}
 
 
-def case(mutant: str) -> tuple[str, bool, bool]:
+def case(mutant):
     """dtype and order of operands."""
     across = mutant.endswith(("inner elements", "words"))
     return "float32" if mutant.endswith("words") else "bfloat16", across, not across
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_without_inner_elements_the_copies_of_zeros_have_ended(dtype: str) -> None:
+def test_without_inner_elements_the_copies_of_zeros_have_ended(dtype):
     """The result is written through the memory that they fill."""
     a, b = (tt.zeros(*shape, dtype=dtype, device="emulated") for shape in ((256, 0), (0, 256)))
     with tt.cuda.check() as report:
@@ -104,7 +101,7 @@ def test_without_inner_elements_the_copies_of_zeros_have_ended(dtype: str) -> No
     assert not np.any(y.tolist())
 
 
-def test_without_swizzle_there_are_bank_conflicts(tmp_path: Path) -> None:
+def test_without_swizzle_there_are_bank_conflicts(tmp_path):
     file = mutated(FILE, "c ^ (BY_WORD ? r % 4 * 2 : r % 8)", "c", tmp_path)
     report, right = checked(file, "bfloat16", False, True)
     assert right

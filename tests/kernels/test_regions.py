@@ -1,14 +1,13 @@
 """Kernels for regions of memory: gradients of views and of writes into them, for any strides."""
 
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tests.helpers.layouts import read
-from tests.helpers.on_emulated import DEVICE, Array, added, on_device, same
+from tests.helpers.on_emulated import DEVICE, added, on_device, same
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, base_shape, draw
 from tests.ops.test_view_programs import step
 from tinytensor.dispatch.apply import apply
@@ -16,7 +15,7 @@ from tinytensor.layout import Layout, contiguous
 from tinytensor.op import registry
 
 
-def random_layout(rnd: Random, room: int) -> Layout:
+def random_layout(rnd, room):
     """A view of at most four axes inside of `room` elements; steps of any sign, 0 too, so it may overlap."""
     shape = tuple(rnd.choice([1, 2, 3, 4]) for _ in range(rnd.randint(0, 4)))
     strides = tuple(rnd.choice([0, 1, 1, -1, 2, 3, -4, 5, 12]) for _ in shape)
@@ -26,20 +25,19 @@ def random_layout(rnd: Random, room: int) -> Layout:
     return Layout(shape, strides, rnd.randint(-low, room - 1 - high))
 
 
-def read_through(memory: Array, layout: Layout) -> Array:
+def read_through(memory, layout):
     positions = np.full((), layout.offset)
     for n, s in zip(layout.shape, layout.strides, strict=True):
         positions = positions[..., None] + np.arange(n) * s
-    found: Array = positions
-    return memory[found] if memory.size else found
+    return memory[positions] if memory.size else positions
 
 
-def place_of(layout: Layout) -> Array:
+def place_of(layout):
     return read_through(np.zeros(0), layout)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_sums_through_any_strides(seed: int, position: None) -> None:
+def test_sums_through_any_strides(seed, position):
     """The gradient of a view adds up where elements share a place."""
     rnd = Random(seed)
     layout = random_layout(rnd, 60)
@@ -52,7 +50,7 @@ def test_sums_through_any_strides(seed: int, position: None) -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_memory_seen_in_other_ways(seed: int) -> None:
+def test_memory_seen_in_other_ways(seed):
     """Reframe and Mask, with bases that are no whole blocks; the bases do not overlap themselves."""
     rnd, rng = Random(seed), np.random.default_rng(seed)
     src = random_layout(rnd, 60)
@@ -70,7 +68,7 @@ def test_memory_seen_in_other_ways(seed: int) -> None:
     same(back, read_through(added((60,), place_of(dst), grad), src))
 
 
-def test_bases_that_overlap_themselves() -> None:
+def test_bases_that_overlap_themselves():
     """Each reader of a place gets an equal share of its gradient; of values written there the last stays."""
     src, dst = Layout((3, 4), (0, 1), 0), contiguous((4,))
     back = apply(registry["reframe_transpose"](src=src, dst=dst), on_device([6.0, 3.0, 0.0, 9.0]))
@@ -80,7 +78,7 @@ def test_bases_that_overlap_themselves() -> None:
 
 
 @pytest.mark.parametrize("size", [(3, 50, 41), (2, 3, 300)])
-def test_windows_over_more_than_a_block(size: tuple[int, ...]) -> None:
+def test_windows_over_more_than_a_block(size):
     rng = np.random.default_rng(11)
     x = on_device(np.zeros(size, np.float32)).requires_grad_()
     y = x[:, ::-1].unfold(2, 7, 3)
@@ -95,11 +93,11 @@ def test_windows_over_more_than_a_block(size: tuple[int, ...]) -> None:
 class Runner:
     """A program of views and writes on one device, and the gradient of what it makes."""
 
-    def __init__(self, values: Array, device: str) -> None:
+    def __init__(self, values, device):
         self.leaf = tt.tensor(values, device=device, requires_grad=True)
         self.variables = [self.leaf * 2.0]
 
-    def step(self, s: Any) -> str:
+    def step(self, s):
         """What the statement says where it is refused."""
         try:
             step(self.variables, s)
@@ -107,7 +105,7 @@ class Runner:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def results(self) -> list[Array]:
+    def results(self):
         """The values of all variables, then the gradient of a sum of squares of those that are valid."""
         total = tt.zeros((), dtype=tt.float64, device=self.leaf.device)
         for i, x in enumerate(self.variables):
@@ -120,7 +118,7 @@ class Runner:
 
 
 @pytest.mark.parametrize("chunk", range(8))
-def test_programs_of_views_and_writes_agree_with_the_cpu(chunk: int) -> None:
+def test_programs_of_views_and_writes_agree_with_the_cpu(chunk):
     kinds = VIEWS + BACKWARD_VIEWS * 2 + WRITES * 2
     for seed in range(chunk * 30, chunk * 30 + 30):
         rnd = Random(seed)

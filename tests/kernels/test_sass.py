@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tinytensor.dtypes import DType, bfloat16, float16, float32, float64
+from tinytensor.dtypes import bfloat16, float16, float32, float64
 from tinytensor.ops.matmul.gemm import PLAIN, tensor_tiles
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.kernel_files import kernel_path
@@ -23,7 +23,7 @@ from tinytensor.runtime.signature import instance
 
 
 @cache
-def disassembler() -> str | None:
+def disassembler():
     """nvdisasm of NVIDIA's wheel, or on PATH."""
     wheels = [file for folder in nvrtc._wheels() for file in Path(folder).glob("cu*/bin/nvdisasm")]
     return str(wheels[-1]) if wheels else shutil.which("nvdisasm")
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 OPCODE = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
 
 
-def code(file: Path, names: list[str], target: str, folder: Path) -> dict[str, str]:
+def code(file, names, target, folder):
     """The disassembled code of each instance."""
     compiled = nvrtc.build(file, names, target)
     cubin = folder / "kernels.cubin"
@@ -47,13 +47,13 @@ def code(file: Path, names: list[str], target: str, folder: Path) -> dict[str, s
     return {name: sections[symbol] for name, symbol in compiled.symbols.items()}
 
 
-def opcodes(file: Path, names: list[str], architecture: int, folder: Path) -> dict[str, Counter[str]]:
+def opcodes(file, names, architecture, folder):
     """How often each instruction occurs in each instance."""
     found = code(file, names, f"sm_{architecture}", folder)
     return {name: Counter(OPCODE.findall(text)) for name, text in found.items()}
 
 
-def loops(text: str) -> list[Counter[str]]:
+def loops(text):
     """The instructions of each loop, from its label to the branch back; without modifiers."""
     found, labels, ops = [], dict[str, int](), list[str]()
     for line in text.split("\n"):
@@ -67,7 +67,7 @@ def loops(text: str) -> list[Counter[str]]:
     return found
 
 
-def count(found: Counter[str], *parts: str) -> int:
+def count(found, *parts):
     """Instructions that begin with the first part and have the others as modifiers."""
     return sum(
         n for op, n in found.items() if op.split(".")[0] == parts[0] and {*parts[1:]} <= {*op.split(".")}
@@ -78,9 +78,7 @@ def count(found: Counter[str], *parts: str) -> int:
 @pytest.mark.parametrize(
     ("stem", "functor", "operands"), [("arithmetic", "Add", 2), ("exponential", "Exp", 1)]
 )
-def test_elementwise_kernels_move_16_bytes(
-    stem: str, functor: str, operands: int, dtype: DType, tmp_path: Path
-) -> None:
+def test_elementwise_kernels_move_16_bytes(stem, functor, operands, dtype, tmp_path):
     types = (functor, dtype, dtype, dtype, operands)
     dense = instance("elementwise_contiguous", (*types, "int"))
     strided = instance("elementwise_strided", (*types, 2, "int"))
@@ -92,7 +90,7 @@ def test_elementwise_kernels_move_16_bytes(
         assert not count(found[name], "STL")
 
 
-def test_local_memory_is_seen(tmp_path: Path) -> None:
+def test_local_memory_is_seen(tmp_path):
     file = tmp_path / "local.cu"
     file.write_text(
         "__global__ void f(float* x) { float a[64]; for (int i = 0; i < 64; i++) a[i] = x[i];\n"
@@ -123,7 +121,7 @@ template <class E> __global__ void product(float* y, const E* a, const E* b) {
 
 
 @pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
-def test_products_of_tiles_run_on_tensor_cores(architecture: int, tmp_path: Path) -> None:
+def test_products_of_tiles_run_on_tensor_cores(architecture, tmp_path):
     file = tmp_path / "product.cu"
     file.write_text(MMA)
     names = ["product<__half>", "product<__nv_bfloat16>"]
@@ -158,7 +156,7 @@ __global__ void __launch_bounds__(THREADS, 1) tiles(const T* k, const T* v, Prob
 
 
 @pytest.mark.parametrize("architecture", [80, 90, 120])
-def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int, tmp_path: Path) -> None:
+def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture, tmp_path):
     """Everything in the blocks of code that copy, the step to the next tiles included."""
     file = tmp_path / "tiles.cu"
     file.write_text(TILES)
@@ -174,19 +172,9 @@ def test_attention_copies_16_bytes_with_at_most_8_instructions(architecture: int
         assert sum(block.total() for block in copying) <= 8 * copies
 
 
-@pytest.mark.parametrize(
-    ("architecture", "dtype"),
-    [
-        (80, bfloat16),
-        (80, float32),
-        pytest.param(86, bfloat16, marks=pytest.mark.slow),
-        pytest.param(86, float32, marks=pytest.mark.slow),
-        pytest.param(90, bfloat16, marks=pytest.mark.slow),
-        pytest.param(90, float32, marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
-def test_the_loop_of_matrix_products(architecture: int, dtype: DType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [bfloat16, float32], ids=str)
+@pytest.mark.parametrize("architecture", [80, *[pytest.param(a, marks=pytest.mark.slow) for a in (86, 90)]])
+def test_the_loop_of_matrix_products(architecture, dtype, tmp_path):
     """Tiles of 128 × 256 with warps of 64 × 64: 95 % of the instructions are products, reads of operands, and
     copies, however the operands lie in memory.
 

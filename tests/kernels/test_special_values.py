@@ -1,18 +1,15 @@
 """Values and layouts on which a kernel may be wrong though random numbers and small shapes do not show it."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers.on_emulated import Array, on_device
+from tests.helpers.on_emulated import on_device
 from tinytensor.runtime.kernel_files import kernel_path
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_large_quotients_are_rounded_down(dtype: Any) -> None:
+def test_large_quotients_are_rounded_down(dtype):
     """Of 20 to 10^6. In one of twenty pairs the quotient of exact multiples is rounded below the integer."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(2000) * scale for scale in (1000, 0.1))
@@ -21,14 +18,14 @@ def test_large_quotients_are_rounded_down(dtype: Any) -> None:
     np.testing.assert_array_equal(got, np.floor_divide(a, b))
 
 
-def test_isclose_at_its_limits() -> None:
+def test_isclose_at_its_limits():
     a = np.array([1.0, 1.0, np.inf, np.inf, -np.inf, np.nan, 0.0, 1.125, 1.25])
     b = np.array([1.5, 1.25, np.inf, 1.0, np.inf, np.nan, 0.0, 1.0, 1.0])
     got = tt.isclose(on_device(a), on_device(b), rtol=0.125, atol=0.0).cpu().numpy()
     np.testing.assert_array_equal(got, np.isclose(a, b, rtol=0.125, atol=0.0))
 
 
-LAYOUTS: dict[str, Callable[[Any], Any]] = {
+LAYOUTS = {
     "packed": lambda x: x,
     "transposed": lambda x: x.mT,
     "every second": lambda x: x[:, ::2],
@@ -39,11 +36,11 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def checked(values: Array) -> tt.Tensor:
+def checked(values):
     return tt.tensor(values).to("checked")
 
 
-def index_of(kind: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
+def index_of(kind, shape):
     """An index for NumPy and for a tensor."""
     if kind == "mask":
         mask = np.arange(np.prod(shape)).reshape(shape) % 3 == 1
@@ -59,7 +56,7 @@ def index_of(kind: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
 @pytest.mark.parametrize("kind", ["rows", "middle", "two axes", "mask"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8], ids=lambda d: d.__name__)
-def test_indexed_assignment_to_views(layout: str, kind: str, dtype: Any) -> None:
+def test_indexed_assignment_to_views(layout, kind, dtype):
     """Rows with and without whole vectors of 16 bytes, which the device `checked` wants aligned; values with
     strides of their own or in vectors; the last of equal places wins.
     """
@@ -81,7 +78,7 @@ def test_indexed_assignment_to_views(layout: str, kind: str, dtype: Any) -> None
 
 
 @pytest.mark.parametrize("name", ["softmax_forward_lines", "softmax_backward_lines"])
-def test_a_block_takes_several_groups_of_lines(name: str) -> None:
+def test_a_block_takes_several_groups_of_lines(name):
     """As in launches whose grid is at its limit: sums of one group end before those of the next begin."""
     rng = np.random.default_rng(0)
     x, grad = rng.standard_normal((2, 20, 96)).astype(np.float32)

@@ -1,41 +1,28 @@
 """The elementwise kernels on operands of every layout: sizes, offsets, strides, ranks, shared memory."""
 
-from collections.abc import Sequence
-from typing import Any, cast
-
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from tests.helpers.kernel_calls import Memory, Operand, computed, emulated, number, pack, stored, types
-from tinytensor.dispatch.elementwise import Elementwise
-from tinytensor.dtypes import DType, bfloat16, float32, float64, int8, uint8
+from tests.helpers.kernel_calls import Memory, computed, emulated, number, pack, stored, types
+from tinytensor.dtypes import bfloat16, float32, float64, int8, uint8
 from tinytensor.op import registry
-from tinytensor.runtime.cpu.arrays import Array
 
-ADD = cast("type[Elementwise]", registry["add"])
+ADD = registry["add"]
 RANKS = (1, 2, 3, 4, 8)
 DTYPES = (float32, float64, bfloat16, int8)
 
 
-def values(rng: np.random.Generator, dtype: DType, n: int) -> Array:
+def values(rng, dtype, n):
     """Numbers whose sums are exact in every dtype of this module."""
     return stored(rng.integers(-30, 30, n).astype(np.float32), dtype)
 
 
-def sums(a: Any, b: Any, dtype: DType) -> Array:
+def sums(a, b, dtype):
     return stored(np.add(computed(a, dtype), computed(b, dtype)), dtype)
 
 
-def add(
-    dtype: DType,
-    out: int,
-    operands: Sequence[Operand],
-    n: int,
-    grid: int = 2,
-    block: int = 64,
-    index: str = "int",
-) -> None:
+def add(dtype, out, operands, n, grid=2, block=64, index="int"):
     """The contiguous kernel."""
     argument = (*types(ADD, dtype), index)
     kernel = emulated().kernel("arithmetic", "elementwise_contiguous", *argument)
@@ -43,14 +30,7 @@ def add(
     kernel(grid, block, (pack(out, operands, (n,), [(1,)] * 3, code), n))
 
 
-def add_strided(
-    dtype: DType,
-    out: int,
-    operands: Sequence[Operand],
-    shape: Sequence[int],
-    strides: Sequence[Sequence[int]],
-    index: str = "int",
-) -> None:
+def add_strided(dtype, out, operands, shape, strides, index="int"):
     """The strided kernel of the next rank; axes of size 1 fill up."""
     rank = next(r for r in RANKS if r >= len(shape))
     missing = rank - len(shape)
@@ -69,7 +49,7 @@ STRIDED += [(float32, rank, "long long") for rank in RANKS]
 
 @pytest.mark.parametrize("dtype", [float32, bfloat16, uint8], ids=str)
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 203])
-def test_every_size_and_alignment(dtype: DType, n: int) -> None:
+def test_every_size_and_alignment(dtype, n):
     rng = np.random.default_rng(n)
     a, b = values(rng, dtype, n), values(rng, dtype, n)
     for leads in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 3), (1, 1, 1), (2, 2, 2)]:
@@ -81,7 +61,7 @@ def test_every_size_and_alignment(dtype: DType, n: int) -> None:
             np.testing.assert_array_equal(out.read()[n:], 7)  # nothing is written behind the end
 
 
-def test_large_tensors_use_long_positions() -> None:
+def test_large_tensors_use_long_positions():
     rng = np.random.default_rng(0)
     a, b = values(rng, float32, 103), values(rng, float32, 103)
     x, y, out = Memory(a), Memory(b), Memory(np.zeros_like(a))
@@ -89,7 +69,7 @@ def test_large_tensors_use_long_positions() -> None:
     np.testing.assert_array_equal(out.read(), a + b)
 
 
-def test_the_result_may_be_an_operand() -> None:
+def test_the_result_may_be_an_operand():
     rng = np.random.default_rng(1)
     a, b = values(rng, float32, 12 * 16), values(rng, float32, 12 * 16)
     for first in (True, False):
@@ -108,7 +88,7 @@ def test_the_result_may_be_an_operand() -> None:
 @pytest.mark.parametrize("lead", [0, 1])
 @pytest.mark.parametrize(("width", "pitch"), [(32, 32), (30, 30), (32, 33), (30, 32)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_rows_and_columns_repeat(dtype: DType, width: int, pitch: int, lead: int) -> None:
+def test_rows_and_columns_repeat(dtype, width, pitch, lead):
     """Rows of vectors with a row, a column or a number beside them; rows into which vectors do not fit, or
     which lie so far apart that vectors would not be aligned.
     """
@@ -117,7 +97,7 @@ def test_rows_and_columns_repeat(dtype: DType, width: int, pitch: int, lead: int
     x, r, c, out = Memory(block, lead), Memory(row), Memory(column), Memory(np.full_like(block, 7))
     rows = (pitch, 1)
     a = block.reshape(6, pitch)[:, :width]
-    cases: list[tuple[list[Operand], list[Sequence[int]], Array]] = [
+    cases = [
         ([x.ptr, r.ptr], [rows, (0, 1)], sums(a, row, dtype)),
         ([c.ptr, x.ptr], [(1, 0), rows], sums(column[:, None], a, dtype)),
         ([r.ptr, c.ptr], [(0, 1), (1, 0)], sums(row, column[:, None], dtype)),
@@ -130,9 +110,7 @@ def test_rows_and_columns_repeat(dtype: DType, width: int, pitch: int, lead: int
         np.testing.assert_array_equal(found[:, width:], 7)
 
 
-def random_view(
-    rng: np.random.Generator, shape: tuple[int, ...], repeats: bool
-) -> tuple[int, int, list[int]]:
+def random_view(rng, shape, repeats):
     """Size of a block of memory, and offset and strides of a view of it: axes permuted, stretched, turned
     round, and repeated only if `repeats`.
     """
@@ -152,7 +130,7 @@ def random_view(
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3, 4, 5, 6, 7, 8])
-def test_any_strides(axes: int) -> None:
+def test_any_strides(axes):
     rng = np.random.default_rng(axes)
     for dtype, _, index in STRIDED[:: len(RANKS)] * 3:
         shape = tuple(int(n) for n in rng.integers(1, 9 if axes < 4 else 4, axes))

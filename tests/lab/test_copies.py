@@ -4,6 +4,7 @@ import inspect
 import re
 import threading
 import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,21 @@ def device(request, monkeypatch):
     return request.param[0]
 
 
-@pytest.fixture
-def strict(monkeypatch):
-    monkeypatch.setattr(tt.config, "strict_layout", True)
-
-
 def like(view, device):
     """The tensor on a device with the layout of a NumPy view of A."""
     strides = [s // 4 for s in view.strides]
     offset = (view.__array_interface__["data"][0] - A.__array_interface__["data"][0]) // 4
     return tt.as_strided(tt.tensor(A).to(device), view.shape, strides, offset)
+
+
+def log_of(run, *args):
+    with lab.trace_copies() as log:
+        run(*args)
+    return log
+
+
+def told(log):
+    return [(e.op, e.kind, e.nbytes) for e in log.entries]
 
 
 # ---- one road at a time
@@ -70,11 +76,10 @@ def test_reshape_copies_where_numpys_does(name, shape, device) -> None:
 def test_contiguous_and_clone_are_asked_for(name, device) -> None:
     view = VIEWS[name](A)
     x = like(view, device)
-    with lab.trace_copies() as log:
-        x.contiguous()
-        x.clone()
     expected = ["contiguous"] * (not view.flags.c_contiguous) + ["clone"]
-    assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [(op, "asked", view.nbytes) for op in expected]
+    assert told(log_of(lambda: (x.contiguous(), x.clone()))) == [
+        (op, "asked", view.nbytes) for op in expected
+    ]
 
 
 def test_an_item_that_is_changed_in_place_is_not_copied_onto_itself(device) -> None:
@@ -89,16 +94,6 @@ def test_an_item_that_is_changed_in_place_is_not_copied_onto_itself(device) -> N
     with lab.trace_copies() as log:
         x[:, 1:] = x[:, :-1]
     assert [e.op for e in log.entries] == ["copy_"]  # other elements of the same memory
-
-
-def test_other_libraries_copy_where_they_ask_for_it() -> None:
-    x = tt.tensor(A)
-    with lab.trace_copies() as log:
-        assert np.shares_memory(np.asarray(x), np.from_dlpack(x))
-        assert not np.shares_memory(np.array(x, copy=True), np.from_dlpack(x, copy=True))
-    assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [
-        (op, "asked", A.nbytes) for op in ("__array__", "__dlpack__")
-    ]
 
 
 def rows(x):
@@ -156,15 +151,12 @@ def adamw(x):
 def test_strict_layout_refuses_what_the_log_calls_layout(program, layout, device, monkeypatch) -> None:
     """Every hidden copy of every road is both listed and refused, and nothing else is refused."""
     run, x = PROGRAMS[program], like(VIEWS[layout](A), device)
-    with lab.trace_copies() as log:
-        run(x)
+    log = log_of(run, x)
     hidden = [e for e in log.of("layout") if e.op != "to"]
     assert layout != "whole" or not hidden or program.startswith(("strided", "backward")), log
     monkeypatch.setattr(tt.config, "strict_layout", True)
-    if hidden:
-        with pytest.raises(ShapeError, match=r"(?s)strict_layout|cannot be viewed"):
-            run(x)
-    else:
+    refusal = pytest.raises(ShapeError, match=r"(?s)strict_layout|cannot be viewed")
+    with refusal if hidden else nullcontext():
         run(x)
 
 
@@ -183,9 +175,7 @@ def test_strict_layout_refuses_what_the_log_calls_layout(program, layout, device
     }.items(),
 )
 def test_who_copies_a_transpose(program, roads, device) -> None:
-    x = like(VIEWS["transposed"](A), device)
-    with lab.trace_copies() as log:
-        PROGRAMS[program](x)
+    log = log_of(PROGRAMS[program], like(VIEWS["transposed"](A), device))
     road = tt.config.host_kernels if device == "cpu" else device
     assert bool(log.of("layout")) == (road in roads), log
 
@@ -200,11 +190,8 @@ def test_numpy_allocates_what_the_log_calls_layout(program, layout, monkeypatch)
     x = tt.from_numpy(big)
     x = tt.as_strided(x, view.shape, [s // 4 for s in view.strides], 0)
     whole = tt.from_numpy(np.ascontiguousarray(view))
-    with lab.trace_copies() as log:
-        PROGRAMS[program](x)
-    with lab.trace_copies() as without:
-        PROGRAMS[program](whole)
-    forced = log.nbytes - without.nbytes
+    log = log_of(PROGRAMS[program], x)
+    forced = log.nbytes - log_of(PROGRAMS[program], whole).nbytes
     extra = allocated(PROGRAMS[program], x) - allocated(PROGRAMS[program], whole)
     assert abs(extra - forced) < view.nbytes / 2, log
 
@@ -256,32 +243,25 @@ def test_a_mask_is_copied_where_a_gradient_is_recorded_and_only_there() -> None:
     y.sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), [[1, 0], [1, 1]])
     for record in (x.detach(), x):
-        with lab.trace_copies() as log, tt.no_grad():
-            y = record[mask]
-        assert not log.of("memory")
-        np.testing.assert_array_equal(y.numpy(), [3, 4])
+        with tt.no_grad():
+            assert not log_of(lambda record=record: record[mask]).of("memory")
+            np.testing.assert_array_equal(record[mask].numpy(), [3, 4])
     np.testing.assert_array_equal(x.detach()[mask.T].numpy(), [-2, 4])
 
 
 def test_writes_at_indices(device) -> None:
     x, w = like(A, device), tt.ones(10, requires_grad=True, device=device)
     y = x * 1
-    with lab.trace_copies() as log:
-        y[[1, 3]] = w
+    log = log_of(lambda: y.__setitem__([1, 3], w))
     assert not log.of("memory"), "only the written elements are moved"
-    with lab.trace_copies() as log:
-        x[np.array([1, 3])]
-    assert {(e.op, e.kind, e.nbytes) for e in log.of("index")} >= {
-        ("index", "index", 16),
-        ("pick", "index", 2 * 8 * 10 * 4),
-    }
+    log = log_of(lambda: x[np.array([1, 3])])
+    assert set(told(log)) >= {("index", "index", 16), ("pick", "index", 2 * 8 * 10 * 4)}
 
 
 def test_a_product_packs_an_operand_without_a_stride_of_1() -> None:
     x = like(VIEWS["step 2"](A), "emulated")[0]
-    with lab.trace_copies() as log:
-        x @ x.mT
-    assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [("matmul", "layout", x.nbytes)] * 2
+    log = log_of(lambda: x @ x.mT)
+    assert told(log) == [("matmul", "layout", x.nbytes)] * 2
     assert f"strides {x.strides}" in log.entries[0].why
 
 
@@ -299,39 +279,50 @@ def test_transfers_are_what_the_device_counts() -> None:
     assert [e.nbytes for e in log.of("layout")] == [A.nbytes] * 2  # the transposes travel as one block
 
 
-def test_dtypes() -> None:
-    x, n = tt.ones(4, 5), tt.ones(4, 5, dtype=tt.int32)
-    half = x.astype(tt.bfloat16)
-    with lab.trace_copies() as log:
-        x + n
-        half + half
-        x.astype(tt.float64)
-    found = [(e.op, e.kind, e.nbytes) for e in log.entries]
-    assert found == [
-        ("add", "dtype", 80),  # the integers as float32
-        ("add", "dtype", 80),  # both operands widened
-        ("add", "dtype", 80),
-        ("add", "dtype", 40),  # and the sum rounded
-        ("cast", "dtype", 160),
-    ]
+def add_neighbors(device):
+    x = tt.ones(10, device=device)
+    x[1:] += x[:-1]
 
 
-def test_memory_that_others_see() -> None:
-    for device in ("cpu", "emulated"):
-        x = tt.ones(10, device=device)
-        with lab.trace_copies() as log:
-            x[1:] += x[:-1]
-        assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [("add_", "memory", 36)]
-    w = tt.ones(5, requires_grad=True)
+X, W, HALF = tt.tensor(A), tt.ones(5, requires_grad=True), tt.ones(4, 5).astype(tt.bfloat16)
+TOLD = {
+    "arrays of NumPy": (lambda: np.array(X, copy=True), [("__array__", "asked", A.nbytes)]),
+    "DLPack": (lambda: np.from_dlpack(X, copy=True), [("__dlpack__", "asked", A.nbytes)]),
+    "integers as float32": (lambda: tt.ones(4, 5) + tt.ones(4, 5, dtype=tt.int32), [("add", "dtype", 80)]),
+    "both operands widened, and the sum rounded": (
+        lambda: HALF + HALF,
+        [("add", "dtype", 80), ("add", "dtype", 80), ("add", "dtype", 40)],
+    ),
+    "a cast": (lambda: tt.ones(4, 5).astype(tt.float64), [("cast", "dtype", 160)]),
+    "neighbors": (lambda: add_neighbors("cpu"), [("add_", "memory", 36)]),
+    "neighbors on a device": (lambda: add_neighbors("emulated"), [("add_", "memory", 36)]),
+    "a gradient that belongs to the caller": (
+        lambda: W.T.backward(tt.ones(5)),
+        [("backward", "memory", 20)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_copied_is_told(name) -> None:
+    run, expected = TOLD[name]
+    W.grad = None
+    assert told(log_of(run)) == expected
+
+
+def test_views_that_share_memory_are_not_copies() -> None:
+    x = tt.tensor(A)
     with lab.trace_copies() as log:
-        y = w * 1
+        assert np.shares_memory(np.asarray(x), np.from_dlpack(x))
+    assert not log.entries
+
+
+def test_a_square_in_place_keeps_its_operand() -> None:
+    with lab.trace_copies() as log:
+        y = W * 1
         y *= y
         y.backward(tt.ones(5))
     assert {(e.op, e.kind) for e in log.entries} == {("multiply_", "memory")}
-    with lab.trace_copies() as log:
-        w.grad = None
-        w.T.backward(tt.ones(5))  # the gradient belongs to the caller
-    assert [(e.op, e.kind, e.nbytes) for e in log.entries] == [("backward", "memory", 20)]
 
 
 def test_each_run_of_the_copy_op_is_in_the_log(monkeypatch) -> None:
@@ -392,7 +383,8 @@ def test_copies_of_all_threads_are_heard() -> None:
     assert [e.op for e in log.entries] == ["clone"]
 
 
-def test_strict_layout_asks_for_what_to_call(strict) -> None:
+def test_strict_layout_asks_for_what_to_call(monkeypatch) -> None:
+    monkeypatch.setattr(tt.config, "strict_layout", True)
     with pytest.raises(ShapeError, match=r"layer_norm: .*strides(?s:.*)x\.contiguous\(\)"):
         rows(like(VIEWS["transposed"](A), "cpu"))
     assert rows(like(VIEWS["transposed"](A), "cpu").contiguous()).shape == (8, 6, 10)

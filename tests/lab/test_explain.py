@@ -1,4 +1,6 @@
-"""Explanations of layouts: against NumPy's own strides and addresses; who shares a buffer; the terminal."""
+"""Explanations of layouts: against NumPy's own strides and addresses; who shares a buffer; the terminal; and
+how many lines and sectors a layout touches: against brute force.
+"""
 
 import gc
 import re
@@ -9,14 +11,20 @@ from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import tinytensor as tt
+from tests.helpers.pages import parse
 from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, base_shape, draw
 from tests.ops.test_view_programs import view_of_array, view_of_tensor
 from tinytensor import lab
 from tinytensor.__main__ import main
+from tinytensor.lab.explain import footprint as module
 from tinytensor.lab.explain.explanation import Explanation
+from tinytensor.lab.explain.footprint import Reach
 from tinytensor.lab.explain.steps import FULL, Buffer, make_step
+from tinytensor.lab.html import Html, page
 from tinytensor.layout import Layout
 
 EXPRESSION = "arange(12).reshape(3, 4).T[1:, ::2]"
@@ -79,16 +87,15 @@ def test_any_dtype_and_shape(dtype, shape):
             assert len(render()) < 700_000
 
 
-def test_values_are_read_as_they_are():
+@pytest.mark.parametrize("device", ["cpu", "emulated"])
+def test_values_are_read_as_they_are(device):
     for dtype in (tt.float16, tt.bfloat16, tt.float64):
-        assert tt.tensor([1.5, -0.25, float("nan")], dtype=dtype).explain().steps[0].values == {
-            0: "1.5",
-            1: "-0.25",
-            2: "nan",
-        }
+        (step,) = tt.tensor([1.5, -0.25, float("nan")], dtype=dtype).to(device).explain().steps
+        assert step.values == {0: "1.5", 1: "-0.25", 2: "nan"}
+        assert step.buffer.device == device
     x = tt.tensor([1 + 2j, -1j], dtype=tt.complex64)
     assert x.explain().steps[0].values == {0: "1+2j", 1: "-0-1j"}
-    assert x.explain(values=False).steps[0].values == {}
+    assert tt.ones(2).to(device).explain(values=False).steps[0].values == {}
     assert "positions in the buffer" in x.explain(values=False).text()
 
 
@@ -102,8 +109,9 @@ def test_of_much_the_first_and_the_last_is_shown():
     x = tt.arange(100_000).reshape(10, 100, 100)
     layout = x[2:8, :, ::2].layout
     (step,) = explained(layout, tt.int64, 100_000).steps
-    assert [block and block.lead for block in step.blocks] == [(0,), (1,), (2,), (3,), (4,), (5,)]
-    shown = [row and row[0].index[1] for row in step.blocks[0].rows]
+    leads = [at for at, row in enumerate(step.rows) if isinstance(row, str)]
+    assert [step.rows[at] for at in leads] == [f"[{i}, :, :]" for i in range(6)]
+    shown = [row[0] and row[0].index[1] for row in step.rows[1 : leads[1]]]
     assert shown == [*range(5), None, *range(95, 100)]
     assert step.cells == (range(20_000, 20_128), range(79_872, 80_000))
     lines = step.lines_of_cells(8)
@@ -124,14 +132,20 @@ def test_a_huge_layout_takes_no_time():
     assert "?" in crossing.text()
 
 
-def test_where_a_buffer_begins_in_a_line():
-    x = tt.from_numpy(np.zeros(64)[3:9])
+@pytest.mark.parametrize("skip", [0, 3, 5])
+def test_where_a_buffer_begins_in_a_line(skip):
+    whole = np.zeros(64)
+    first = (-address(whole) % 64) // 8 + skip
+    x = tt.from_numpy(whole[first : first + 6])
     (step,) = x.explain().steps
-    assert step.buffer.start == address(x.numpy()) % 64
+    assert step.buffer.start == address(x.numpy()) % 64 == 8 * skip
     lines = step.lines_of_cells(8)
-    skew = step.buffer.start // 8
-    assert lines[0][: skew + 1] == [None] * skew + [0]
+    assert lines[0][: skip + 1] == [None] * skip + [0]
     assert sum(len(line) for line in lines) == 8 * step.buffer.blocks(64)
+    said = "buffer 0: 6 elements of 8 bytes" + f", the first one {8 * skip} bytes into a cache line" * bool(
+        skip
+    )
+    assert said in [text.text for text in parse(page("a", Html(x._repr_html_()))).all("text")]
 
 
 def test_steps_of_an_expression():
@@ -229,11 +243,7 @@ def test_lines_fit_the_terminal(width):
     explanations = [t.explain() for t in tensors] + [lab.explain_expression(EXPRESSION + ".contiguous()")]
     for explanation in explanations:
         assert max(map(len, explanation.text(width).splitlines())) <= width, explanation.text(width)
-
-
-def test_no_width_is_too_small():
-    explanation = lab.explain_expression("zeros(3).flip()")
-    assert explanation.text(-5) == explanation.text(0) == explanation.text(1)
+        assert explanation.text(-5) == explanation.text(0) == explanation.text(1)
 
 
 def test_marks_stand_at_the_elements():
@@ -264,11 +274,78 @@ def test_the_command(capsys, tmp_path):
 def test_what_a_first_line_does_not_need_is_imported_when_it_is_asked_for():
     code = """
 import sys, tinytensor as tt
-late = ["cuda", "emulator", "fft", "func", "lab", "linalg", "ops.linalg", "ops.fourier"]
-assert not {f"tinytensor.{name}" for name in late} & {*sys.modules}
-assert "numpy.polynomial" not in sys.modules
+late = "cuda emulator fft files func interop.saving lab linalg nn op_table ops.linalg ops.fourier optim utils"
+late += " runtime.compiler runtime.cuda.occupancy runtime.cuda.runtime runtime.kernel_cache"
+assert not {f"tinytensor.{name}" for name in late.split()} & {*sys.modules}
+assert not {"difflib", "hashlib", "json", "logging", "numpy.polynomial", "subprocess"} & {*sys.modules}
 tt.zeros(2).explain()
 assert "tinytensor.lab" in sys.modules
-assert all([hasattr(tt, name) for name in ("cuda", "fft", "func", "linalg")])
+assert all([hasattr(tt, name) for name in ("cuda", "fft", "func", "linalg", "load")])
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@st.composite
+def layouts(draw):
+    """Up to four axes with any strides, far enough from 0 that no position is negative."""
+    shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
+    near, far = st.integers(-6, 6), st.integers(-70, 70)
+    strides = tuple([draw(st.one_of(near, far)) for _ in shape])
+    low, _ = Layout(shape, strides, 0).extent
+    return Layout(shape, strides, draw(st.integers(0, 40)) - min(low, 0))
+
+
+def positions(layout):
+    """All positions, as NumPy's own strides lead to them."""
+    counter = np.arange(max(layout.extent[1] + 1, 1))
+    steps = [8 * s for s in layout.strides]
+    return np.ndarray(layout.shape, counter.dtype, counter, 8 * layout.offset if layout.size else 0, steps)
+
+
+def touched(layout, itemsize, block, start):
+    """Blocks, by walking over every byte."""
+    first = start + itemsize * np.unique(positions(layout))
+    return np.unique((first[:, None] + np.arange(itemsize)) // block).size
+
+
+@given(layouts(), st.sampled_from([1, 2, 4, 8, 16]), st.sampled_from([32, 64]), st.integers(0, 63))
+@example(Layout((6, 4), (100, 32), 0), 4, 64, 0)  # the last line of a row is the first one of the next
+@example(Layout((3, 3), (2, 3), 0), 4, 64, 0)  # axes that interleave
+@example(Layout((2, 2, 2), (2, 3, 5), 0), 4, 64, 0)  # 5 is reached in two ways
+def test_counts_are_those_of_brute_force(layout, itemsize, block, start):
+    reach = Reach(layout)
+    there = set(positions(layout).ravel().tolist())
+    assert reach.distinct == len(there)
+    assert reach.blocks(itemsize, block, start) == touched(layout, itemsize, block, start)
+    around = range(reach.low - 3, reach.high + 4)
+    assert [p for p in around if reach.covers(p)] == sorted(there)
+
+
+@given(layouts())
+def test_only_axes_that_interleave_are_enumerated(layout):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ENUMERATED", 0)
+        reach, there = Reach(layout), np.unique(positions(layout))
+        said = reach.distinct, reach.blocks(4, 64)
+        assert said in [(None, None), (there.size, touched(layout, 4, 64, 0))]
+        covers = [reach.covers(int(p)) for p in there]
+        assert set(covers) <= ({None} if said[0] is None else {True})
+
+
+@pytest.mark.parametrize("strides", [(100, 32), (17, 1), (16, 1), (4096, 1), (-100, 32), (100, 0)])
+def test_sizes_that_no_memory_holds(strides):
+    """What one more period of the first axis adds is the same each time; 16 rows are a period."""
+    few, more = [touched(Layout((16 * n, 4), strides, 99_999), 4, 64, 0) for n in (1, 2)]
+    periods = 10**12
+    huge = Layout((16 * periods, 4), strides, 99_999 + 2 * 10**15)
+    assert Reach(huge).blocks(4, 64) == few + (more - few) * (periods - 1)
+
+
+def test_many_axes():
+    layout = Layout((2,) * 60, tuple([2**axis for axis in range(60)]), 0)
+    assert Reach(layout).distinct == 2**60
+    assert Reach(layout).blocks(1, 64) == 2**54
+    spread = Layout((2,) * 60, tuple([3**axis for axis in range(60)]), 0)  # ternary numbers without a 2
+    assert Reach(spread).distinct == 2**60
+    assert Reach(spread).covers(3**59 + 9 + 1)
+    assert Reach(spread).covers(3**59 + 2) is False

@@ -145,13 +145,6 @@ def test_a_fragment_is_small_and_leaves_the_device_alone(monkeypatch):
     assert [c.label for c in step[:12]] == [str(p) for p in (0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11)]
 
 
-def test_a_device_is_read_when_asked():
-    x = tt.tensor([[1.5, 2.5], [3.5, 4.5]]).to("emulated").T
-    assert x.explain().steps[0].values == {0: "1.5", 1: "2.5", 2: "3.5", 3: "4.5"}
-    assert x.explain().steps[0].buffer.device == "emulated"
-    assert x.explain(values=False).steps[0].values == {}
-
-
 @pytest.mark.parametrize("name", cases())
 def test_pictures_are_well_formed(name):
     x = cases()[name]

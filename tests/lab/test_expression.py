@@ -72,39 +72,32 @@ def test_names_of_numpy_mean_what_they_mean_there(call):
     assert x.strides == tuple(step // 8 for step in expected.strides)
 
 
+WRITTEN = {
+    call.partition("(")[0]: call
+    for call in [
+        *("as_strided((2, 2), (1, 3))", "broadcast_to((2, 2, 3))", "diagonal(offset=1)", "expand(4, 2, 3)"),
+        *("moveaxis(0, 1)", "permute(1, 0)", "reshape(3, -1)", "transpose(0, 1)", "unfold(1, 2, step=1)"),
+        *("unsqueeze(0)", "view(6)", "astype(bfloat16)"),
+        *("arange(1, 7, 2)", "eye(2, 3, k=1)", "full((2, 3), -1.5)", "linspace(0, 1, 5)"),
+        "tensor([[1, 2], [3, -4]])",
+    ]
+}
+
+
 def test_every_call_of_the_lists():
-    calls = {
-        "as_strided": "((2, 2), (1, 3))",
-        "broadcast_to": "((2, 2, 3))",
-        "diagonal": "(offset=1)",
-        "expand": "(4, 2, 3)",
-        "moveaxis": "(0, 1)",
-        "permute": "(1, 0)",
-        "reshape": "(3, -1)",
-        "transpose": "(0, 1)",
-        "unfold": "(1, 2, step=1)",
-        "unsqueeze": "(0)",
-        "view": "(6)",
-        "astype": "(bfloat16)",
-    }
+    names = {"x": tt.arange(6, dtype=tt.float32).reshape(2, 3), "bfloat16": tt.bfloat16, "tt": tt}
     for name in [name for name in METHODS if name not in ALSO]:
-        x = run(f"arange(6, dtype=float32).reshape(2, 3).{name}{calls.get(name, '()')}")[-1][1]
-        expected = getattr(tt.arange(6, dtype=tt.float32).reshape(2, 3), name)
-        assert x.layout == eval(f"f{calls.get(name, '()')}", {"f": expected, "bfloat16": tt.bfloat16}).layout
+        call = WRITTEN.get(name, f"{name}()")
+        x = run(f"arange(6, dtype=float32).reshape(2, 3).{call}")[-1][1]
+        assert x.layout == eval(f"x.{call}", names).layout
     for name in PROPERTIES:
         assert run(f"zeros(2, 3).{name}")[-1][1].shape == (3, 2)
-    calls = {
-        "arange": "(1, 7, 2)",
-        "eye": "(2, 3, k=1)",
-        "full": "((2, 3), -1.5)",
-        "linspace": "(0, 1, 5)",
-        "tensor": "([[1, 2], [3, -4]])",
-    }
     for name in MAKERS:
-        (call, x), *_ = run(f"tt.{name}{calls.get(name, '(2, 3)')}")
+        text = f"tt.{WRITTEN.get(name, f'{name}(2, 3)')}"
+        (call, x), *_ = run(text)
         assert call.startswith(name)
         if name not in ("empty", "rand", "randn"):
-            assert x.tolist() == eval(f"f{calls.get(name, '(2, 3)')}", {"f": getattr(tt, name)}).tolist()
+            assert x.tolist() == eval(text, names).tolist()
     for text in ("rand(3)", "randn(3)"):
         assert run(text)[0][1].tolist() == run(text)[0][1].tolist()  # repeatable
 

@@ -4,65 +4,54 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 import tinytensor as tt
-from tests.helpers import op_functions as ops
+from tests.helpers.layouts import bits, tensors
 from tests.helpers.observed import observed
 from tinytensor import lab
+from tinytensor.commands.exercises import LENGTHS
 from tinytensor.errors import ArgumentError, ShapeError
 from tinytensor.events import observers
+from tinytensor.op_table import ROWS, Row
+from tinytensor.op_table.row import as_tuple
 from tinytensor.tensor import Tensor
 
-Program = Callable[[Tensor, Tensor], Tensor]
-PROGRAMS: dict[str, Program] = {
-    "add": lambda x, y: x + y,
-    "add a transposed operand": lambda x, y: x.T + y,
-    "add a number": lambda x, y: x * 1.1 + 3,
-    "broadcast": lambda x, y: x * y[0],
-    "matmul": lambda x, y: x @ y,
-    "matmul of transposed": lambda x, y: x.T @ y,
-    "linear": lambda x, y: tt.linear(x, y, y[0], transposed=False),
-    "sum": lambda x, y: x.sum() + y.mean(axis=0),
-    "max": lambda x, y: x.max(axis=1) + y.max(),
-    "softmax": lambda x, y: tt.softmax(x, -1) * tt.log_softmax(y, -1),
-    "gelu": lambda x, y: tt.gelu(x, "tanh") + tt.tanh(y),
-    "layer_norm": lambda x, y: ops.layer_norm(x, y[0], y[1]),
-    "where": lambda x, y: tt.where(x > y, x, y),
-    "concat": lambda x, y: tt.concat([x, y]).cumulative_sum(axis=0),
-    "index": lambda x, y: x[tt.arange(x.shape[0])[::-1]] + y[1:2],
-    "16-bit": lambda x, y: (x.to(tt.bfloat16) @ y.to(tt.bfloat16)) + x.to(tt.bfloat16),
-}
+WATCHED = (
+    *("add", "add:row", "multiply:scalar", "matmul", "linear", "sum:last", "mean", "max:axis", "softmax"),
+    *("log_softmax", "gelu", "layer_norm", "where", "concat:columns", "getitem:rows", "cumulative_sum"),
+)
 
 
-def results(program: Program, side: int) -> list[bytes]:
-    random = np.random.default_rng(side)
-    x, y = (tt.tensor(random.standard_normal((side, side), np.float32), requires_grad=True) for _ in range(2))
-    out = program(x, y)
-    (out.astype(tt.float32) * 1.5).sum().backward()
-    return [t.detach().astype(tt.float32).numpy().tobytes() for t in (out, x.grad, y.grad) if t is not None]
+def results(row: Row, dtype: str, layout: str) -> list[bytes]:
+    xs = tensors(row, row.sample(dtype), dtype, layout)
+    leaves = [xs[i].requires_grad_() for i in row.differentiable()]
+    ys = as_tuple(row.call(*xs))
+    grads = tt.grad(ys, leaves, [tt.ones_like(y) for y in ys], allow_unused=True)
+    return [bits(t) for t in (*ys, *grads) if t is not None]
 
 
-@pytest.mark.parametrize("side", [4, 160])  # small operands take shorter paths
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_watching_changes_no_bit(name: str, side: int) -> None:
-    program = PROGRAMS[name]
-    expected = results(program, side)
-    with lab.profile():
-        assert results(program, side) == expected, "lab.profile"
-    with lab.trace_copies():
-        assert results(program, side) == expected, "lab.trace_copies"
-    seen: list[list[bytes]] = []
+@pytest.mark.parametrize("layout", ["packed", "transposed"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", WATCHED)
+def test_watching_changes_no_bit(name: str, dtype: str, layout: str) -> None:
+    (small,) = [row for row in ROWS if row.name == name]
+    for row in (small, small.enlarged(LENGTHS.__getitem__)):  # small operands take shorter paths
+        expected = results(row, dtype, layout)
+        with lab.profile():
+            assert results(row, dtype, layout) == expected, "lab.profile"
+        with lab.trace_copies():
+            assert results(row, dtype, layout) == expected, "lab.trace_copies"
+        seen: list[list[bytes]] = []
 
-    def run(device: str) -> Tensor:
-        if device == "cpu":
-            seen.append(results(program, side))
-        return tt.zeros(1, device=device)
+        def run(device: str, row: Row = row, seen: list[list[bytes]] = seen) -> Tensor:
+            if device == "cpu":
+                seen.append(results(row, dtype, layout))
+            return tt.zeros(1, device=device)
 
-    lab.divergence(run, "cpu", "emulated")
-    assert seen
-    assert all(got == expected for got in seen), "lab.divergence"
+        lab.divergence(run, "cpu", "emulated")
+        assert seen
+        assert all(got == expected for got in seen), "lab.divergence"
 
 
 OPENED: dict[str, Callable[[], Any]] = {"profile": lab.profile, "ledger": lab.memory, "log": lab.trace_copies}

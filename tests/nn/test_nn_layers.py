@@ -1,14 +1,17 @@
 """Layers against plain NumPy, and the statistics of their initial values."""
 
-import functools
 import inspect
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests.core.test_errors import check_wrong_call
 from tinytensor import nn
+
+F = nn.functional
 
 # ---- initial values ----------------------------------------------------------------------------------------
 
@@ -109,10 +112,7 @@ def test_fans_of_matrices_and_windows():
         (lambda: nn.Linear(1, 2.5), r"Linear: out_features is 2\.5"),
         (lambda: nn.Embedding(5, -1), "Embedding: embedding_dim is -1"),
         (lambda: nn.LayerNorm(0), "LayerNorm: normalized_shape is 0"),
-        (
-            lambda: nn.functional.layer_norm(tt.zeros(2, 3), tt.ones(3)),
-            r"layer_norm: normalized_shape is a tensor of shape \(3,\)",
-        ),
+        (lambda: F.layer_norm(tt.zeros(2, 3), tt.ones(3)), r"normalized_shape is a tensor of shape \(3,\)"),
         (lambda: nn.Dropout(1.5), r"Dropout: p is 1\.5"),
         (lambda: nn.RMSNorm(-2), "RMSNorm: normalized_shape is -2"),
         (lambda: nn.Conv1d(2, 4, 0), "Conv1d: kernel_size is 0"),
@@ -140,49 +140,81 @@ def test_wrong_numbers_are_refused(call, text):
 # ---- layers ------------------------------------------------------------------------------------------------
 
 
-def test_linear():
-    layer = nn.Linear(3, 4)
-    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
-    want = x @ layer.weight.detach().numpy() + layer.bias.detach().numpy()
-    np.testing.assert_allclose(layer(tt.tensor(x)).detach().numpy(), want, rtol=1e-5, atol=1e-6)
-    plain = nn.Linear(3, 4, bias=False)
-    assert plain.bias is None
-    assert plain(tt.zeros(1, 3)).tolist() == [[0.0] * 4]
+# A layer, the shape of its input, and the function that it is, of itself and the input. Values of functions
+# are compared with NumPy by the op table, and with PyTorch by test_pytorch_calls.py.
+TARGETS = tt.tensor([[0, 4, -1], [2, 2, -1]])
+LAYERS = {
+    "linear": (nn.Linear(3, 4), (2, 5, 3), lambda m, x: x @ m.weight + m.bias),
+    "linear, no bias": (nn.Linear(3, 4, bias=False), (2, 3), lambda m, x: x @ m.weight),
+    "layer_norm": (nn.LayerNorm(6, 1e-3), (3, 6), lambda m, x: F.layer_norm(x, (6,), m.weight, m.bias, 1e-3)),
+    "layer_norm, no bias": (
+        nn.LayerNorm(6, bias=False), (3, 6), lambda m, x: F.layer_norm(x, (6,), m.weight)),
+    "rms_norm": (nn.RMSNorm(6, eps=1e-3), (3, 6), lambda m, x: F.rms_norm(x, (6,), m.weight, 1e-3)),
+    "relu": (nn.ReLU(), (2, 3), lambda m, x: F.relu(x)),
+    "gelu": (nn.GELU(), (2, 3), lambda m, x: F.gelu(x)),
+    "gelu, tanh": (nn.GELU("tanh"), (2, 3), lambda m, x: F.gelu(x, "tanh")),
+    "silu": (nn.SiLU(), (2, 3), lambda m, x: F.silu(x)),
+    "tanh": (nn.Tanh(), (2, 3), lambda m, x: tt.tanh(x)),
+    "sigmoid": (nn.Sigmoid(), (2, 3), lambda m, x: tt.sigmoid(x)),
+    "softmax": (nn.Softmax(1), (2, 3), lambda m, x: tt.softmax(x, 1)),
+    "softmax, dim": (nn.Softmax(dim=0), (2, 3), lambda m, x: tt.softmax(x, 0)),
+    "conv1d": (nn.Conv1d(3, 4, 3, dilation=2, bias=False), (2, 3, 9),
+               lambda m, x: F.conv1d(x, m.weight, dilation=2)),
+    "conv2d": (nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=1, groups=2), (2, 4, 7, 5),
+               lambda m, x: F.conv2d(x, m.weight, m.bias, (2, 1), 1, 1, 2)),
+    "max_pool2d": (nn.MaxPool2d(2, stride=1, padding=1), (1, 2, 6, 4),
+                   lambda m, x: F.max_pool2d(x, 2, 1, 1)),
+    "avg_pool2d": (nn.AvgPool2d((3, 2)), (1, 2, 6, 4), lambda m, x: F.avg_pool2d(x, (3, 2))),
+    "flatten": (nn.Flatten(), (2, 3, 4), lambda m, x: x.reshape(2, 12)),
+    "flatten, no rows": (nn.Flatten(), (0, 3, 4), lambda m, x: tt.zeros(0, 12)),
+}  # fmt: skip
+LOSSES = {
+    "mse_loss": (nn.MSELoss, F.mse_loss, (2, 5, 3), tt.ones(2, 5, 3), {}),
+    "cross_entropy": (nn.CrossEntropyLoss, F.cross_entropy, (2, 5, 3), TARGETS,
+                      {"ignore_index": -1, "label_smoothing": 0.1}),
+}  # fmt: skip
 
 
-def test_linear_starts_with_the_variance_of_its_fan_in():
-    layer = nn.Linear(N, N // 2, generator=tt.Generator(0))
-    assert moments(layer.weight)[1] == pytest.approx((1 / (3 * N)) ** 0.5, rel=0.01)
-    assert moments(layer.bias)[3] <= N**-0.5
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_a_function_of_its_parameters(name):
+    layer, shape, function = LAYERS[name]
+    for p in layer.parameters():
+        nn.init.normal_(p)
+    x = tt.randn(*shape)
+    np.testing.assert_allclose(layer(x).detach(), function(layer, x).detach(), rtol=1e-5, atol=1e-6)
+    assert (layer.bias is None) if "no bias" in name else True
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_a_function_of_its_options(name, reduction):
+    kind, function, shape, target, options = LOSSES[name]
+    x, options = tt.randn(*shape), options | {"reduction": reduction}
+    assert kind(**options)(x, target).tolist() == function(x, target, **options).tolist()
+
+
+@pytest.mark.parametrize(
+    ("make", "deviations"),
+    [
+        (lambda g: nn.Linear(N, N // 2, generator=g), [(1 / (3 * N)) ** 0.5] * 2),
+        (lambda g: nn.Embedding(1000, 200, generator=g), [1.0]),
+        (lambda g: nn.Conv2d(64, 128, 3, groups=2, generator=g), [(1 / (3 * 32 * 9)) ** 0.5] * 2),
+        (
+            lambda g: nn.MultiheadAttention(N, 4, generator=g),
+            [(2 / (4 * N)) ** 0.5, 0, (1 / (3 * N)) ** 0.5, 0],
+        ),
+    ],
+)
+def test_layers_start_with_the_deviations_of_their_formulas(make, deviations):
+    for p, wanted in zip(make(tt.Generator(0)).parameters(), deviations, strict=True):
+        assert moments(p)[1] == pytest.approx(wanted, rel=0.01 if p.ndim > 1 else 0.1)
+        if p.ndim == 1:
+            assert moments(p)[3] <= 3**0.5 * wanted  # uniform
 
 
 def test_embedding():
-    layer = nn.Embedding(1000, 200, generator=tt.Generator(0))
-    assert moments(layer.weight)[1] == pytest.approx(1.0, rel=0.01)
-    ids = np.array([[3, 999], [0, 3]])
+    layer, ids = nn.Embedding(10, 4), np.array([[3, 9], [0, 3]])
     np.testing.assert_array_equal(layer(tt.tensor(ids)).detach().numpy(), layer.weight.detach().numpy()[ids])
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_layer_norm(bias):
-    rng = np.random.default_rng(0)
-    layer = nn.LayerNorm(6, eps=1e-3, bias=bias)
-    for p in layer.parameters():
-        nn.init.normal_(p)
-    x = rng.normal(size=(3, 6))
-    want = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
-    want = want * layer.weight.detach().numpy() + (layer.bias.detach().numpy() if bias else 0)
-    got = layer(tt.tensor(x, dtype=tt.float32)).detach().numpy()
-    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
-
-
-def test_rms_norm():
-    layer = nn.RMSNorm(6, eps=1e-3)
-    nn.init.normal_(layer.weight)
-    x = np.random.default_rng(0).normal(size=(3, 6))
-    want = x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-3) * layer.weight.detach().numpy()
-    got = layer(tt.tensor(x, dtype=tt.float32)).detach().numpy()
-    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 def test_dropout():
@@ -195,75 +227,24 @@ def test_dropout():
     assert layer.eval()(x) is x
 
 
-# ---- activations and losses --------------------------------------------------------------------------------
-
-X = np.array([[-3.0, -0.5, 0.0], [0.25, 1.0, 4.0]])
-
-
-def phi(x):
-    return np.vectorize(math.erf)(x / math.sqrt(2)) / 2 + 0.5
-
-
-@pytest.mark.parametrize(
-    ("layer", "reference"),
-    [
-        (nn.ReLU(), lambda x: np.maximum(x, 0)),
-        (nn.GELU(), lambda x: x * phi(x)),
-        (nn.GELU("tanh"), lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
-        (nn.SiLU(), lambda x: x / (1 + np.exp(-x))),
-        (nn.Tanh(), np.tanh),
-        (nn.Sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
-        (nn.Softmax(1), lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True)),
-        (nn.Softmax(dim=0), lambda x: np.exp(x) / np.exp(x).sum(0)),
-    ],
-)
-def test_activations(layer, reference):
-    np.testing.assert_allclose(layer(tt.tensor(X)).numpy(), reference(X), rtol=1e-9, atol=1e-12)
-    assert not list(layer.parameters())
-
-
-def test_cross_entropy_loss():
-    rng = np.random.default_rng(0)
-    logits, targets = rng.normal(size=(2, 3, 5)), np.array([[0, 4, -1], [2, 2, -1]])
-    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    picked = np.take_along_axis(logp, np.maximum(targets, 0)[..., None], -1)[..., 0]
-    each = -(0.9 * picked + 0.1 * logp.mean(-1)) * (targets >= 0)
-    for reduction, want in (("none", each), ("sum", each.sum()), ("mean", each.sum() / 4)):
-        loss = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.1, reduction=reduction)
-        np.testing.assert_allclose(loss(tt.tensor(logits).mT, tt.tensor(targets)).numpy(), want, rtol=1e-9)
-
-
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-def test_mse_loss(reduction):
-    square = (X - 1.0) ** 2
-    want = {"none": square, "sum": square.sum(), "mean": square.mean()}[reduction]
-    got = nn.MSELoss(reduction=reduction)(tt.tensor(X), tt.ones(2, 3, dtype=tt.float64))
-    np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
-
-
 # ---- over the batch, and over time -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("call", "fix"),
-    [
-        (
-            lambda: tt.nn.functional.embedding(tt.zeros(5, 2), tt.tensor([1, 2])),
-            "tt.embedding(indices, table)",
-        ),
-        (lambda: tt.nn.functional.cross_entropy(tt.zeros(4, 3), tt.zeros(4)), "targets.long()"),
-        (lambda: nn.Conv2d(3, 4, 3)(tt.zeros(2, 8, 9, 3)), "x is (N, C, H, W): tt.moveaxis(x, -1, -3)"),
-        (lambda: nn.Conv2d(3, 4, 3)(tt.zeros(8, 9, 3)), "x is (N, C, H, W): tt.moveaxis(x, -1, -3)"),
-        (lambda: nn.Conv1d(3, 4, 3)(tt.zeros(2, 9, 3)), "tt.moveaxis(x, -1, -2)"),
-        (lambda: nn.LSTM(3, 4)(tt.zeros(5, 1, 7)), "LSTM(input_size=7, ...)"),
-        (lambda: nn.LSTM(1, 4)(tt.zeros(5, 7)), "x.unsqueeze(-1)"),
-        (lambda: tt.func.vmap(nn.BatchNorm1d(3))(tt.zeros(5, 4, 3)), "model.eval()"),
-    ],
-)
+MISTAKES = [
+    (lambda: F.embedding(tt.zeros(5, 2), tt.tensor([1, 2])), "tt.embedding(indices, table)"),
+    (lambda: F.cross_entropy(tt.zeros(4, 3), tt.zeros(4)), "targets.long()"),
+    (lambda: nn.Conv2d(3, 4, 3)(tt.zeros(2, 8, 9, 3)), "x is (N, C, H, W): tt.moveaxis(x, -1, -3)"),
+    (lambda: nn.Conv2d(3, 4, 3)(tt.zeros(8, 9, 3)), "x is (N, C, H, W): tt.moveaxis(x, -1, -3)"),
+    (lambda: nn.Conv1d(3, 4, 3)(tt.zeros(2, 9, 3)), "tt.moveaxis(x, -1, -2)"),
+    (lambda: nn.LSTM(3, 4)(tt.zeros(5, 1, 7)), "LSTM(input_size=7, ...)"),
+    (lambda: nn.LSTM(1, 4)(tt.zeros(5, 7)), "x.unsqueeze(-1)"),
+    (lambda: tt.func.vmap(nn.BatchNorm1d(3))(tt.zeros(5, 4, 3)), "model.eval()"),
+]
+
+
+@pytest.mark.parametrize(("call", "fix"), MISTAKES, ids=range(len(MISTAKES)))
 def test_a_frequent_mistake_is_explained(call, fix):
-    with pytest.raises(tt.TinyTensorError) as caught:
-        call()
-    assert fix in caught.value.fix
+    check_wrong_call(call, tt.TinyTensorError, [fix])
 
 
 def test_what_the_fixes_say_works():
@@ -367,55 +348,6 @@ def test_fields_are_inherited():
     assert Leaky(0.5)(tt.tensor([-1.0])).item() == -0.5
 
 
-# ---- convolution -------------------------------------------------------------------------------------------
-
-
-def test_conv2d():
-    layer = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=1, groups=2)
-    assert layer.weight.shape == (6, 2, 3, 2)
-    x = np.random.default_rng(0).normal(size=(2, 4, 7, 5)).astype(np.float32)
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 2), axis=(2, 3))[:, :, ::2]
-    windows = windows.reshape(2, 2, 2, *windows.shape[2:])  # (B, group, channel, Ho, Wo, kh, kw)
-    weight = layer.weight.detach().numpy().reshape(2, 3, 2, 3, 2)
-    want = np.einsum("bgchwuv,gocuv->bgohw", windows, weight).reshape(2, 6, *windows.shape[3:5])
-    want += layer.bias.detach().numpy()[:, None, None]
-    np.testing.assert_allclose(layer(tt.tensor(x)).detach().numpy(), want, rtol=1e-4, atol=1e-5)
-
-
-def test_conv1d():
-    layer = nn.Conv1d(3, 4, 3, dilation=2, bias=False)
-    x = np.random.default_rng(0).normal(size=(2, 3, 9)).astype(np.float32)
-    taps = np.stack([x[:, :, u : u + 5] for u in (0, 2, 4)], -1)  # (B, C_in, L_out, K)
-    want = np.einsum("bclu,ocu->bol", taps, layer.weight.detach().numpy())
-    np.testing.assert_allclose(layer(tt.tensor(x)).detach().numpy(), want, rtol=1e-4, atol=1e-5)
-    assert layer.bias is None
-
-
-def test_convolutions_start_with_the_variance_of_their_fan_in():
-    layer = nn.Conv2d(64, 128, 3, groups=2, generator=tt.Generator(0))
-    assert moments(layer.weight)[1] == pytest.approx((1 / (3 * 32 * 9)) ** 0.5, rel=0.01)
-    assert repr(layer).startswith("Conv2d(groups=2; weight (128, 32, 3, 3), bias (128,))")
-
-
-def test_pooling():
-    x = np.arange(2 * 6 * 4.0).reshape(1, 2, 6, 4)
-    tiles = x.reshape(1, 2, 2, 3, 2, 2)
-    assert nn.MaxPool2d((3, 2))(tt.tensor(x)).tolist() == tiles.max((3, 5)).tolist()
-    assert nn.AvgPool2d((3, 2))(tt.tensor(x)).tolist() == tiles.mean((3, 5)).tolist()
-    overlapping = nn.MaxPool2d(2, stride=1, padding=1)
-    assert overlapping(tt.tensor(x)).shape == (1, 2, 7, 5)
-    assert repr(overlapping) == "MaxPool2d(kernel_size=2, stride=1, padding=1)"
-
-
-def test_flatten():
-    x = tt.arange(24).reshape(2, 3, 4)
-    assert nn.Flatten()(x).tolist() == x.reshape(2, 12).tolist()
-    assert nn.Flatten()(tt.zeros(0, 3, 4)).shape == (0, 12)
-    with pytest.raises(tt.IndexRangeError, match="flatten: axis 1 is out of range"):
-        nn.Flatten()(tt.zeros(3))
-
-
 # ---- attention ---------------------------------------------------------------------------------------------
 
 
@@ -464,13 +396,6 @@ def test_multihead_attention(kind, bias):
     assert nothing is None
 
 
-def test_attention_starts_with_xaviers_variance_and_no_biases():
-    layer = nn.MultiheadAttention(N, 4, generator=tt.Generator(0))
-    assert moments(layer.in_proj_weight)[1] == pytest.approx((2 / (4 * N)) ** 0.5, rel=0.01)
-    assert not layer.in_proj_bias.any()
-    assert not layer.out_proj.bias.any()
-
-
 def test_attention_drops_weights_while_training_only():
     layer = nn.MultiheadAttention(8, 2, dropout=0.5, generator=tt.Generator(0))
     x = [tt.ones(6, 1, 8)] * 3
@@ -489,26 +414,6 @@ def test_padding_of_keys_changes_nothing():
     causal, _ = layer(x, x, x, is_causal=True)
     first = layer(*[x[:, :1]] * 3)[0]
     np.testing.assert_allclose(causal[:, :1].detach().numpy(), first.detach().numpy(), rtol=1e-5, atol=1e-6)
-
-
-PLACED = [
-    lambda **at: nn.Conv2d(1, 2, 3, **at),
-    lambda **at: nn.ConvTranspose1d(1, 2, 3, **at),
-    lambda **at: nn.LSTM(2, 3, **at),
-    lambda **at: nn.RNN(2, 3, **at),
-    lambda **at: nn.GRUCell(2, 3, **at),
-    lambda **at: nn.RNNCell(2, 3, **at),
-    lambda **at: nn.BatchNorm2d(2, **at),
-    lambda **at: nn.GroupNorm(1, 2, **at),
-    lambda **at: nn.TransformerEncoderLayer(4, 2, 8, **at),
-]
-
-
-@pytest.mark.parametrize("make", PLACED)
-def test_layers_are_made_in_a_dtype_on_a_device(make):
-    layer = make(device="emulated", dtype=tt.float64)
-    for t in (*layer.parameters(), *[b for b in layer.buffers() if b.dtype.is_floating]):
-        assert (str(t.device), t.dtype) == ("emulated", tt.float64)
 
 
 # ---- together ----------------------------------------------------------------------------------------------
@@ -536,28 +441,36 @@ def test_gradients_reach_every_parameter_of_every_layer():
             assert bool((p.grad != 0).any()), name
 
 
-@pytest.mark.parametrize(
-    ("make", "x"),
-    [
-        (functools.partial(nn.Linear, 3, 4), tt.ones(2, 3)),
-        (functools.partial(nn.LinearGelu, 3, 4), tt.ones(2, 3)),
-        (functools.partial(nn.Embedding, 5, 4, padding_idx=1), tt.tensor([1, 2])),
-        (functools.partial(nn.LayerNorm, 3), tt.tensor([[1.0, 2.0, 4.0]])),
-        (functools.partial(nn.RMSNorm, 3), tt.tensor([[1.0, 2.0, 4.0]])),
-    ],
-)
+PLACED = [
+    (partial(nn.Linear, 3, 4), tt.ones(2, 3)),
+    (partial(nn.LinearGelu, 3, 4), tt.ones(2, 3)),
+    (partial(nn.Embedding, 5, 4, padding_idx=1), tt.tensor([1, 2])),
+    (partial(nn.LayerNorm, 3), tt.tensor([[1.0, 2.0, 4.0]])),
+    (partial(nn.RMSNorm, 3), tt.tensor([[1.0, 2.0, 4.0]])),
+    (partial(nn.Conv2d, 1, 2, 3), tt.ones(1, 1, 3, 3)),
+    (partial(nn.ConvTranspose1d, 1, 2, 3), tt.ones(1, 1, 3)),
+    *[(partial(getattr(nn, name), 2, 3), None) for name in ("LSTM", "RNN", "GRUCell", "RNNCell")],
+    (partial(nn.BatchNorm2d, 2), None),
+    (partial(nn.GroupNorm, 1, 2), tt.ones(3, 2)),
+    (partial(nn.TransformerEncoderLayer, 4, 2, 8), None),
+]
+
+
+@pytest.mark.parametrize(("make", "x"), PLACED, ids=range(len(PLACED)))
 def test_modules_are_made_in_a_dtype_and_on_a_device(make, x):
-    tt.manual_seed(3)
-    usual = make()
-    tt.manual_seed(3)
-    made = make(device="emulated", dtype=tt.bfloat16)
-    assert [name for name, _ in made.named_parameters()] == [name for name, _ in usual.named_parameters()]
-    for p, q in zip(made.parameters(), usual.parameters(), strict=True):
-        assert (p.dtype, p.device.type) == (tt.bfloat16, "emulated")
-        assert p.requires_grad
-        assert p.is_leaf
+    made = []
+    for place in ({}, {"device": "emulated", "dtype": tt.bfloat16}):
+        tt.manual_seed(3)
+        made.append(make(**place))
+    usual, narrow = made
+    assert [name for name, _ in narrow.named_parameters()] == [name for name, _ in usual.named_parameters()]
+    for p, q in zip(narrow.parameters(), usual.parameters(), strict=True):
+        assert (p.dtype, p.device.type, p.requires_grad, p.is_leaf) == (tt.bfloat16, "emulated", True, True)
         assert p.tolist() == q.astype(tt.bfloat16).tolist()
-    x = x.to("emulated", tt.bfloat16) if x.dtype.is_floating else x.to("emulated")
-    assert made(x).dtype is tt.bfloat16
+    for b in narrow.buffers():
+        assert (str(b.device), b.dtype is tt.bfloat16) == ("emulated", b.dtype.is_floating)
+    if x is not None:
+        x = x.to("emulated", tt.bfloat16) if x.dtype.is_floating else x.to("emulated")
+        assert narrow(x).dtype is tt.bfloat16
     with pytest.raises(tt.DTypeError, match="floating"):
         make(dtype=tt.int32)

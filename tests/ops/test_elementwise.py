@@ -209,12 +209,6 @@ def test_dtypes_of_results(call: Call, dtype: str) -> None:
     assert call().numpy().dtype.name == dtype
 
 
-def test_sums_and_products_of_bools_are_logic() -> None:
-    a, b = tt.tensor([True, True, False]), tt.tensor([True, False, False])
-    assert (a + b).tolist() == [True, True, False]
-    assert (a * b).tolist() == [True, False, False]
-
-
 def test_shifts_beyond_the_width_are_defined() -> None:
     x = tt.tensor([5, -5], dtype=tt.int8)
     assert (x << 8).tolist() == [0, 0]

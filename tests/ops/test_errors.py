@@ -1,6 +1,10 @@
-"""Wrong calls of ops: each raises the right error, which says what, why and how to fix it."""
+"""Wrong calls of ops: each raises the right error, which says what, why and how to fix it. An axis
+out of range in each function that takes one: an IndexError, as in NumPy and the array API.
+"""
 
+import inspect
 import operator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -195,7 +199,7 @@ CALLS = [
     # convolution and pooling
     (lambda: ops.conv2d(IMAGE, f(2, 4, 6, 1)), S, "kernel of size (6, 1) on an image"),
     (lambda: ops.conv2d(IMAGE, KERNEL, dilation=3), S, "with dilation (3, 3) over (7, 7)"),
-    (lambda: ops.conv2d(IMAGE[0], KERNEL), S, "axes are (B, C_in, H, W)"),
+    (lambda: ops.conv2d(IMAGE[0, 0], KERNEL), S, "axes are (B, C_in, H, W)"),
     (lambda: ops.conv2d(IMAGE, KERNEL[0]), S, "axes are (C_out, C_in, kh, kw)"),
     (lambda: ops.conv1d(IMAGE, KERNEL), S, "axes are (B, C_in, L)"),
     (lambda: ops.conv2d(IMAGE, KERNEL, groups=2), S, "number of channels"),
@@ -273,6 +277,8 @@ CALLS = [
     (lambda: tt.causal_self_attention(f(2, 12), 2), S, "(2, 12)"),
     (lambda: tt.causal_self_attention(tt.ones(1, 2, 12, dtype=tt.int64), 2), D, "causal_self"),
     (lambda: tt.causal_self_attention(f(1, 2, 12), 0), S, "n_head is 0"),
+    (lambda: tt.causal_self_attention(f(1, 3, 12), 2, dropout=1.5), A, "causal_self_attention: p is 1.5"),
+    (lambda: tt.causal_self_attention(f(1, 3, 12), 2, dropout=0.5, generator=3), D, "generator is a int"),
     (lambda: step([X], [], [X], [X], HYPER), S, "0 grads"),
     (lambda: step([X], [f(3)], [X], [X], HYPER), S, "grad (3,)"),
     (lambda: step([X], [X], [X], [X], f(8)), S, "hyper"),
@@ -297,3 +303,75 @@ CALLS = [
 def test_wrong_calls_say_what_why_and_fix(call, error, words):
     check_wrong_call(call, error, words)
     assert (I8.tolist(), X.tolist()) == ([1, 0], [[1.0] * 3] * 2), "an operand was written before the error"
+
+
+CUBE = tt.ones(2, 3, 4)
+INDEX = tt.zeros(2, 3, 4, dtype=tt.int64)
+NAMES = ("axis", "axes", "axis1", "dim", "start_dim")
+MOVES = ["moveaxis", "movedim"]  # whose axes are source and destination
+PLACES = tt.arange(2)
+# functions that take more than x and the axis
+AXIS_CALLS: dict[str, Callable[[int], object]] = {
+    "amax": lambda axis: tt.amax(CUBE, axis),
+    "amin": lambda axis: tt.amin(CUBE, axis),
+    "cat": lambda axis: tt.cat([CUBE, CUBE], axis),
+    "chunk": lambda axis: tt.chunk(CUBE, 2, axis),
+    "concat": lambda axis: tt.concat([CUBE, CUBE], axis),
+    "concatenate": lambda axis: tt.concatenate([CUBE, CUBE], axis),
+    "diagonal": lambda axis: tt.diagonal(CUBE, 0, axis, 1),
+    "flatten": lambda axis: tt.flatten(CUBE, axis),
+    "gather": lambda axis: tt.gather(CUBE, axis, INDEX),
+    "index_add": lambda axis: tt.index_add(CUBE, axis, PLACES, CUBE[:, :2]),
+    "moveaxis": lambda axis: tt.moveaxis(CUBE, axis, 0),
+    "movedim": lambda axis: tt.movedim(CUBE, axis, 0),
+    "narrow": lambda axis: tt.narrow(CUBE, axis, 0, 1),
+    "permute": lambda axis: tt.permute(CUBE, 0, 1, axis),
+    "permute_dims": lambda axis: tt.permute_dims(CUBE, (0, 1, axis)),
+    "quantile": lambda axis: tt.quantile(CUBE, 0.5, axis),
+    "repeat": lambda axis: tt.repeat(CUBE, 2, axis=axis),
+    "repeat_interleave": lambda axis: tt.repeat_interleave(CUBE, 2, axis),
+    "roll": lambda axis: tt.roll(CUBE, 1, axis),
+    "scatter": lambda axis: tt.scatter(CUBE, axis, INDEX, CUBE),
+    "scatter_add": lambda axis: tt.scatter_add(CUBE, axis, INDEX, CUBE),
+    "select": lambda axis: tt.select(CUBE, axis, 0),
+    "split": lambda axis: tt.split(CUBE, 2, axis),
+    "stack": lambda axis: tt.stack([CUBE, CUBE], axis),
+    "swapaxes": lambda axis: tt.swapaxes(CUBE, 0, axis),
+    "take": lambda axis: tt.take(CUBE, tt.arange(2), axis),
+    "take_along_axis": lambda axis: tt.take_along_axis(CUBE, INDEX, axis),
+    "tensordot": lambda axis: tt.tensordot(CUBE, CUBE, ((axis,), (0,))),
+    "topk": lambda axis: tt.topk(CUBE, 1, axis),
+    "trace": lambda axis: tt.trace(CUBE, 0, axis, 1),
+    "transpose": lambda axis: tt.transpose(CUBE, 0, axis),
+    "unflatten": lambda axis: tt.unflatten(CUBE, axis, (2, -1)),
+    "vecdot": lambda axis: tt.vecdot(CUBE, CUBE, axis=axis),
+}
+
+
+def _takes_axis() -> list[str]:
+    functions = {name: getattr(tt, name) for name in tt.__all__}
+    functions = {name: f for name, f in functions.items() if inspect.isfunction(f)}
+    return MOVES + [
+        name for name, f in functions.items() if any(p in inspect.signature(f).parameters for p in NAMES)
+    ]
+
+
+def _by_keyword(name: str, axis: int) -> object:
+    function = getattr(tt, name)
+    word = next(p for p in NAMES if p in inspect.signature(function).parameters)
+    return function(CUBE, **{word: axis})
+
+
+def test_the_table_is_of_use() -> None:
+    assert len(_takes_axis()) >= 36
+    assert set(AXIS_CALLS) <= set(_takes_axis())
+
+
+@pytest.mark.parametrize("axis", [4, -5, 2**70])
+@pytest.mark.parametrize("name", _takes_axis())
+def test_an_axis_out_of_range_is_an_index_error(name: str, axis: int) -> None:
+    call = AXIS_CALLS.get(name, lambda axis: _by_keyword(name, axis))
+    with pytest.raises(tt.IndexRangeError, match=f"^{name}: axis {axis}|: axis .* out of range") as caught:
+        call(axis)
+    assert isinstance(caught.value, IndexError)
+    assert isinstance(caught.value, ValueError)  # as NumPy's AxisError, which is both

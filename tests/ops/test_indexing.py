@@ -95,20 +95,6 @@ def test_gradient_of_a_masked_write_goes_to_value_and_base():
     assert value.grad.item() == 10.0
 
 
-def test_gather_and_scatter_add_against_loops():
-    rng = np.random.default_rng(3)
-    x, index = rng.standard_normal((3, 5)), rng.integers(0, 5, (2, 4))
-    got = tt.gather(tt.tensor(x), 1, tt.tensor(index)).numpy()
-    np.testing.assert_array_equal(got, np.take_along_axis(x[:2], index, 1))
-    values = rng.standard_normal((2, 4))
-    expected = x.copy()
-    for i in range(2):
-        for j in range(4):
-            expected[i, index[i, j]] += values[i, j]
-    got = tt.scatter_add(tt.tensor(x), 1, tt.tensor(index), tt.tensor(values)).numpy()
-    np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("key", "error", "text"),
     [

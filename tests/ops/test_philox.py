@@ -1,7 +1,7 @@
-"""Philox 4x32-10: published answers, the definition in plain Python, and statistics."""
+"""Philox 4x32-10: published answers, the definition in plain Python; the Generator."""
 
+import json
 import math
-from collections import Counter
 from functools import partial
 from statistics import NormalDist
 from unittest import mock
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.core.test_errors import check_wrong_call
 from tests.helpers.threads import in_threads
-from tinytensor.errors import ArgumentError
-from tinytensor.generator import Generator
+from tinytensor.errors import ArgumentError, DTypeError, FormatError
+from tinytensor.generator import Generator, default_generator, initial_seed, manual_seed
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.inverse_normal import inverse_normal
 
@@ -104,10 +104,6 @@ def test_bits_follow_the_definition(seed, offset, n):
     assert words.tolist() == words_of(seed, offset, n)
 
 
-def test_a_stream_without_a_seed_begins_with_the_published_zero_block():
-    assert philox.bits(0, 0, 4).tolist() == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
-
-
 @pytest.mark.parametrize(
     ("n", "words", "blocks"), [(0, 1, 0), (1, 1, 1), (4, 1, 1), (5, 1, 2), (2, 2, 1), (3, 2, 2)]
 )
@@ -159,13 +155,6 @@ def test_threads_get_the_same_bits():
 def test_uniform_follows_the_definition(seed, offset, n):
     assert uniform32(seed, offset, n).tolist() == [(w >> 8) / 2**24 for w in words_of(seed, offset, n)]
     assert uniform64(seed, offset, n).tolist() == [(w >> 11) / 2**53 for w in pairs_of(seed, offset, n)]
-
-
-def test_uniform_fills_any_shape():
-    cube = filled(philox.uniform_float32, np.float32, 5, 0, (2, 3, 4))
-    assert cube.ravel().tobytes() == uniform32(5, 0, 24).tobytes()
-    assert filled(philox.uniform_float64, np.float64, 5, 0, ()) == uniform64(5, 0, 1)[0]
-    assert filled(philox.normal_float32, np.float32, 5, 0, (0, 3)).size == 0
 
 
 @pytest.mark.parametrize("draw", [uniform32, uniform64])
@@ -280,12 +269,6 @@ def test_equal_keys_of_a_permutation_keep_their_order():
         assert philox.permutation(0, 0, 100).tolist() == [*range(0, 100, 2), *range(1, 100, 2)]
 
 
-def test_all_permutations_are_equally_likely():
-    tally = Counter(tuple(philox.permutation(17, 2 * k, 4).tolist()) for k in range(4800))
-    assert len(tally) == 24
-    assert_uniform(np.array([*tally.values()]))
-
-
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -301,34 +284,96 @@ def test_wrong_parameters(call, text):
     check_wrong_call(call, ArgumentError, [text])
 
 
-# ---- statistics of the words ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("seed", "reduced"), [(0, 0), (-1, 2**64 - 1), (2**64, 0), (2**70 + 5, 5), (np.int64(-2), 2**64 - 2)]
+)
+def test_any_integer_is_a_seed(seed, reduced):
+    assert Generator(seed).seed == reduced
+    assert type(Generator().manual_seed(seed).seed) is int
 
 
-def assert_uniform(counts: np.ndarray) -> None:
-    """Chi-square within 4 standard deviations, after the cube root that makes it normal even for few cells.
-
-    Source: Wilson and Hilferty 1931, "The distribution of chi-square".
-    """
-    expected = counts.sum() / len(counts)
-    freedom = len(counts) - 1
-    ratio = float(np.sum((counts - expected) ** 2)) / expected / freedom
-    variance = 2 / (9 * freedom)
-    assert abs(ratio ** (1 / 3) - (1 - variance)) < 4 * math.sqrt(variance)
+@pytest.mark.parametrize("seed", [1.0, "1", None, True, np.float32(1), [1]])
+def test_a_seed_is_an_integer(seed):
+    with pytest.raises(DTypeError, match=r"^Generator: "):
+        Generator(seed)
+    with pytest.raises(DTypeError, match=r"^Generator\.manual_seed: "):
+        Generator().manual_seed(seed)
+    with pytest.raises(DTypeError, match=r"^manual_seed: "):
+        manual_seed(seed)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 1337, 2**64 - 1])
-def test_bytes_and_bits_are_uniform(seed):
-    words = philox.bits(seed, 0, 1 << 18)
-    for position in range(4):
-        assert_uniform(np.bincount(words.view(np.uint8)[position::4], minlength=256))
-    ones = np.unpackbits(words.view(np.uint8)).reshape(-1, 32).mean(axis=0)
-    assert np.max(np.abs(ones - 0.5)) < 5 * 0.5 / math.sqrt(len(words))
+def test_manual_seed_starts_again():
+    generator = Generator(1)
+    assert [generator.advance(n) for n in (3, 0, 2)] == [0, 3, 3]
+    assert generator.manual_seed(2) is generator
+    assert generator.get_state() == {"seed": 2, "offset": 0}
 
 
-def test_neighbors_seeds_and_offsets_are_uncorrelated():
-    n = 1 << 17
-    x = uniform64(1, 0, n) - 0.5
-    others = [np.roll(x, 1), np.roll(x, 2), uniform64(2, 0, n) - 0.5, uniform64(1, n, n) - 0.5]
-    others.append(uniform64(1 + 2**32, 0, n) - 0.5)  # a seed that differs in its high half alone
-    for other in others:
-        assert abs(np.mean(x * other) * 12) < 4 / math.sqrt(n)
+def test_the_offset_wraps():
+    generator = Generator()
+    generator.set_state({"seed": 0, "offset": 2**64 - 1})
+    assert generator.advance(3) == 2**64 - 1
+    assert generator.offset == 2
+
+
+def test_advance_moves_forward_only():
+    with pytest.raises(ArgumentError, match=r"^Generator\.advance: n_blocks is -1"):
+        Generator().advance(-1)
+    with pytest.raises(DTypeError, match=r"^Generator\.advance: "):
+        Generator().advance(1.5)
+
+
+def test_state_survives_json():
+    generator = Generator(2**64 - 1)
+    generator.advance(2**63 + 1)
+    other = Generator()
+    other.set_state(json.loads(json.dumps(generator.get_state())))
+    assert other.get_state() == generator.get_state() == {"seed": 2**64 - 1, "offset": 2**63 + 1}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        [1, 2],
+        {},
+        {"seed": 1},
+        {"seed": 1, "offset": 2, "more": 3},
+        {"seed": 1, "offset": -1},
+        {"seed": 2**64, "offset": 0},
+        {"seed": 1.0, "offset": 0},
+        {"seed": True, "offset": 0},
+        {"seed": "1", "offset": 0},
+        {1: 2, "seed": 3},
+    ],
+)
+def test_a_wrong_state_is_refused_and_changes_nothing(wrong):
+    generator = Generator(4)
+    with pytest.raises(FormatError, match=r"^Generator\.set_state: "):
+        generator.set_state(wrong)
+    assert generator.get_state() == {"seed": 4, "offset": 0}
+
+
+def test_concurrent_callers_get_different_blocks():
+    generator = Generator()
+    taken = in_threads(lambda _: [generator.advance(3) for _ in range(2000)], 8)
+    assert sorted(n for each in taken for n in each) == list(range(0, 3 * 16_000, 3))
+
+
+def test_the_default_generator():
+    before = default_generator.get_state()
+    try:
+        assert manual_seed(1337) is default_generator
+        assert initial_seed() == 1337
+        default_generator.advance(5)
+        assert manual_seed(-1).offset == 0
+        assert initial_seed() == 2**64 - 1
+    finally:
+        default_generator.set_state(before)
+
+
+def test_a_generator_has_no_other_attributes():
+    with pytest.raises(AttributeError):
+        Generator().position = 3
+    with pytest.raises(AttributeError):
+        Generator().seed = 3

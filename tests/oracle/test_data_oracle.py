@@ -1,6 +1,7 @@
 """tt.utils.data beside torch.utils.data: programs give the same batches, and fail for the same options."""
 
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,46 +28,32 @@ def plain(value: Any) -> Any:
     return value
 
 
+def both(run: Callable[[Any], Any], *refused: type[Exception]) -> None:
+    """Both libraries give the same, or both refuse."""
+    found = []
+    for library in LIBRARIES:
+        try:
+            found.append(plain(run(library)))
+        except refused:
+            found.append("refused")
+    assert found[0] == found[1]
+
+
 SAMPLES = [
-    1,
-    0.5,
-    True,
-    "text",
-    b"bytes",
-    np.float32(2),
-    np.ones((2, 1), np.int16),
-    (1, 2.0),
-    [1, [2, "a"]],
-    {"a": 1, "b": {"c": (0.5, "x")}},
-    Pair(1, np.zeros(2)),
-    None,
-    {1, 2},
+    *(1, 0.5, True, "text", b"bytes", np.float32(2), np.ones((2, 1), np.int16), (1, 2.0), [1, [2, "a"]]),
+    *({"a": 1, "b": {"c": (0.5, "x")}}, Pair(1, np.zeros(2)), None, {1, 2}),
 ]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=repr)
 def test_collating_and_converting(sample: Any) -> None:
-    for name in ("default_collate", "default_convert"):
-        found = []
-        for library in LIBRARIES:
-            argument = [sample, sample] if name == "default_collate" else sample
-            try:
-                found.append(plain(getattr(library.utils.data, name)(argument)))
-            except TypeError:
-                found.append("TypeError")
-        assert found[0] == found[1]
+    both(lambda library: library.utils.data.default_collate([sample, sample]), TypeError)
+    both(lambda library: library.utils.data.default_convert(sample), TypeError)
 
 
-@given(
-    st.integers(0, 13),
-    st.sampled_from([None, 1, 2, 3, 20]),
-    st.booleans(),
-    st.booleans(),
-)
+@given(st.integers(0, 13), st.sampled_from([None, 1, 2, 3, 20]), st.booleans(), st.booleans())
 def test_batches(n: int, size: int | None, drop_last: bool, stream: bool) -> None:
-    drop_last = drop_last and size is not None
-    found = []
-    for library in LIBRARIES:
+    def batches(library: Any) -> Any:
         data = library.utils.data
 
         class Stream(data.IterableDataset):  # type: ignore[name-defined, misc]
@@ -76,9 +63,11 @@ def test_batches(n: int, size: int | None, drop_last: bool, stream: bool) -> Non
             def __iter__(self) -> Any:
                 return iter(range(n))
 
-        loader = data.DataLoader(Stream() if stream else range(n), size, drop_last=drop_last)
-        found.append((len(loader), [plain(batch) for batch in loader]))
-    assert found[0] == found[1]
+        last = drop_last and size is not None
+        loader = data.DataLoader(Stream() if stream else range(n), size, drop_last=last)
+        return len(loader), list(loader)
+
+    both(batches)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +85,10 @@ def test_batches(n: int, size: int | None, drop_last: bool, stream: bool) -> Non
         "len(data.RandomSampler(range(n), True, 3))",
         "list(data.WeightedRandomSampler([0.0, 1.0], 4))",
         "[len(b) for b in data.DataLoader(range(n), sampler=[3, 1, 2], batch_size=2)]",
-        "[plain(b) for b in data.DataLoader(range(n), batch_sampler=[[3], [1, 2]])]",
-        "[plain(b) for b in data.DataLoader(range(n), None, sampler=[3, 1])]",
+        "list(data.DataLoader(range(n), batch_sampler=[[3], [1, 2]]))",
+        "list(data.DataLoader(range(n), None, sampler=[3, 1]))",
         "len(data.DataLoader(range(n), batch_sampler=[[3], [1, 2]]))",
-        "[plain(b) for b in data.DataLoader(data.TensorDataset(library.ones(n), library.ones(n, 2)), 4)]",
+        "list(data.DataLoader(data.TensorDataset(library.ones(n), library.ones(n, 2)), 4))",
         "data.DataLoader(range(n), shuffle=True, sampler=[1])",
         "data.DataLoader(range(n), batch_sampler=[[1]], batch_size=2)",
         "data.DataLoader(range(n), batch_sampler=[[1]], drop_last=True)",
@@ -108,15 +97,11 @@ def test_batches(n: int, size: int | None, drop_last: bool, stream: bool) -> Non
         "data.DataLoader(range(n), 0)",
         "data.TensorDataset(library.ones(2), library.ones(3))[0]",
         "data.random_split(range(n), [1, 2])",
-        "[plain(b) for b in data.DataLoader([library.ones(2), library.ones(3)], 2)]",
+        "list(data.DataLoader([library.ones(2), library.ones(3)], 2))",
     ],
 )
 def test_programs(program: str) -> None:
-    found = []
-    for library in LIBRARIES:
-        names = {"data": library.utils.data, "library": library, "plain": plain, "n": 8}
-        try:
-            found.append(eval(program, names))
-        except (ValueError, RuntimeError, AssertionError):
-            found.append("refused")
-    assert found[0] == found[1]
+    both(
+        lambda library: eval(program, {"data": library.utils.data, "library": library, "n": 8}),
+        *(ValueError, RuntimeError, AssertionError),
+    )

@@ -8,6 +8,8 @@ import torch
 
 import tinytensor as tt
 
+# PyTorch scripts its forward rules
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 RNG = np.random.default_rng(3)
 W, X, V = RNG.normal(size=(4, 3)), RNG.normal(size=3), RNG.normal(size=3)
 FUNCTIONS: dict[str, Any] = {
@@ -70,31 +72,30 @@ def arrays(tree: Any) -> list[np.ndarray]:
     return [tree.detach().numpy()]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # PyTorch scripts its forward rules
+def close(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
+    assert [a.shape for a in found] == [a.shape for a in wanted]
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_transform(name: str, transform: str) -> None:
     f, run = FUNCTIONS[name], TRANSFORMS[transform]
-    w, x, v = (tt.tensor(a) for a in (W, X, V))
-    found = arrays(run(tt.func, lambda x: f(tt, x, w), x, v))
-    w, x, v = (torch.tensor(a) for a in (W, X, V))
-    wanted = arrays(run(torch.func, lambda x: f(torch, x, w), x, v))
-    assert [a.shape for a in found] == [a.shape for a in wanted]
-    for a, b in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    found, wanted = [
+        arrays(run(lib.func, lambda x, lib=lib, w=w: f(lib, x, w), x, v))
+        for lib, w, x, v in [(lib, *map(lib.tensor, (W, X, V))) for lib in (tt, torch)]
+    ]
+    close(found, wanted)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.parametrize("name", VECTORIZED)
 def test_vmap(name: str) -> None:
     run = VECTORIZED[name]
     found, wanted = [arrays(run(lib, *[lib.tensor(a) for a in (B, C, W)])) for lib in (tt, torch)]
-    assert [a.shape for a in found] == [a.shape for a in wanted]
-    for a, b in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    close(found, wanted)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_modules() -> None:
     """Gradients of samples by `functional_call`, and an ensemble by `stack_module_state`."""
     models = [

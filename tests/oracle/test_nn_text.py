@@ -223,18 +223,17 @@ def test_the_same_text_makes_the_same_module(text: str, inputs: tuple[Any, ...])
 
 
 WEIGHTS = [
-    "nn.Linear(200, 300)",
-    "nn.Conv1d(20, 400, 9, groups=2)",
-    "nn.Conv2d(20, 400, 5)",
-    "nn.Embedding(300, 40)",
-    "nn.ConvTranspose2d(20, 400, 5)",
-    "nn.ConvTranspose1d(20, 400, 9)",
-    "nn.LSTM(50, 60, 2)",
-    "nn.GRUCell(90, 80)",
-    "nn.RNN(60, 400, bidirectional=True)",
-    "nn.BatchNorm2d(5)",
-    "nn.GroupNorm(1, 4)",
+    *("nn.Linear(200, 300)", "nn.Conv1d(20, 400, 9, groups=2)", "nn.Conv2d(20, 400, 5)"),
+    *("nn.Embedding(300, 40)", "nn.ConvTranspose2d(20, 400, 5)", "nn.ConvTranspose1d(20, 400, 9)"),
+    *("nn.LSTM(50, 60, 2)", "nn.GRUCell(90, 80)", "nn.RNN(60, 400, bidirectional=True)"),
+    *("nn.BatchNorm2d(5)", "nn.GroupNorm(1, 4)"),
 ]
+
+
+def deciles_agree(ours: Any, theirs: Any, within: float, what: str) -> None:
+    deciles = np.linspace(0.05, 0.95, 10)
+    found, expected = np.quantile(ours, deciles), np.quantile(theirs, deciles)
+    np.testing.assert_allclose(found, expected, atol=within * max(theirs.std(), 1e-9), err_msg=what)
 
 
 @pytest.mark.parametrize("text", WEIGHTS)
@@ -243,12 +242,7 @@ def test_initial_weights_have_the_same_distribution(text: str) -> None:
     tt.manual_seed(0)
     ours, theirs = ({n: array(t).ravel() for n, t in made(text, o).named_parameters()} for o in (True, False))
     for name, w in theirs.items():
-        deciles = np.linspace(0.05, 0.95, 10)
-        few = 1 if w.size > 5000 else 10  # biases
-        size = max(w.std(), 1e-9)
-        np.testing.assert_allclose(
-            np.quantile(ours[name], deciles), np.quantile(w, deciles), atol=0.05 * few * size, err_msg=name
-        )
+        deciles_agree(ours[name], w, 0.05 if w.size > 5000 else 0.5, name)  # biases are few
         assert np.abs(ours[name]).max() <= 1.3 * np.abs(w).max(), name
 
 
@@ -328,43 +322,30 @@ def test_masks_exclude_as_in_pytorch(options):
         np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "shape"),
-    [
-        (nn.init.kaiming_normal_, lambda w: torch.nn.init.kaiming_normal_(w), (300, 200)),
-        (
-            nn.init.kaiming_uniform_,
-            lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu"),
-            (300, 200),
-        ),
-        (
-            lambda w: nn.init.kaiming_normal_(w, a=0.3, mode="fan_out"),
-            lambda w: torch.nn.init.kaiming_normal_(w, a=0.3, mode="fan_out"),
-            (100, 50, 3, 3),
-        ),
-        (
-            lambda w: nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="tanh"),
-            lambda w: torch.nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="tanh"),
-            (100, 50, 3, 3),
-        ),
-        (nn.init.orthogonal_, torch.nn.init.orthogonal_, (300, 200)),
-        (nn.init.orthogonal_, torch.nn.init.orthogonal_, (50, 40, 3, 3)),
-        (nn.init.uniform_, torch.nn.init.uniform_, (300, 200)),
-        (nn.init.xavier_normal_, torch.nn.init.xavier_normal_, (300, 200)),
-        (nn.init.xavier_uniform_, torch.nn.init.xavier_uniform_, (100, 50, 3, 3)),
-        (nn.init.trunc_normal_, torch.nn.init.trunc_normal_, (300, 200)),
-    ],
-)
-def test_initial_values_have_the_same_distribution(ours, theirs, shape):
+INITS = """
+kaiming_normal_(w) 300 200
+kaiming_uniform_(w, nonlinearity="relu") 300 200
+kaiming_normal_(w, a=0.3, mode="fan_out") 100 50 3 3
+kaiming_normal_(w, mode="fan_out", nonlinearity="tanh") 100 50 3 3
+orthogonal_(w) 300 200
+orthogonal_(w) 50 40 3 3
+uniform_(w) 300 200
+xavier_normal_(w) 300 200
+xavier_uniform_(w) 100 50 3 3
+trunc_normal_(w) 300 200
+"""
+
+
+@pytest.mark.parametrize("row", INITS.split("\n")[1:-1])
+def test_initial_values_have_the_same_distribution(row):
+    text, shape = row[: row.rindex(")") + 1], [int(n) for n in row[row.rindex(")") + 1 :].split()]
     torch.manual_seed(0)
     tt.manual_seed(0)
-    mine = ours(tt.empty(shape)).numpy().ravel()
-    other = torch.empty(shape[::-1] if len(shape) == 2 else shape)  # theirs is (out, in)
-    other = theirs(other).numpy().ravel()
-    deciles = np.linspace(0.05, 0.95, 10)
-    scale = other.std()
-    np.testing.assert_allclose(np.quantile(mine, deciles), np.quantile(other, deciles), atol=0.03 * scale)
-    assert mine.std() == pytest.approx(scale, rel=0.01)
+    mine = eval(f"init.{text}", {"init": nn.init, "w": tt.empty(shape)}).numpy().ravel()
+    theirs = torch.empty(shape[::-1] if len(shape) == 2 else shape)  # (out, in)
+    other = eval(f"init.{text}", {"init": torch.nn.init, "w": theirs}).numpy().ravel()
+    deciles_agree(mine, other, 0.03, row)
+    assert mine.std() == pytest.approx(other.std(), rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Files beside PyTorch: it reads those of `tt.save`; `tt.load` reads safetensors, and refuses pickles."""
+"""Files beside others: PyTorch reads those of `tt.save`; `tt.load` reads safetensors, and refuses pickles;
+Parquet files are read as pyarrow writes them.
+"""
 
 from pathlib import Path
 
@@ -6,10 +8,13 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
+from gpt.data.records import read_rows
 from tinytensor import nn
 
 torch = pytest.importorskip("torch")
 files = pytest.importorskip("safetensors.torch")
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
 
@@ -47,3 +52,18 @@ def test_pickles_are_refused_with_the_way_out(tmp_path: Path, old: bool) -> None
         tt.load(path)
     files.save_file(torch.load(path, weights_only=True), tmp_path / "new")
     assert tt.load(tmp_path / "new").keys() == state.keys()
+
+
+def test_records_of_a_table(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+    rows = [{"messages": said, "id": number} for number in range(5)]
+    path = tmp_path / "talks.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=2)
+    assert [record for _, record in read_rows(path)] == rows
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], whole.replace(b"content", b"cont\xffnt"), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(tt.FormatError, match="not a usable Parquet file"):
+            list(read_rows(path))
+    with pytest.raises(tt.ArgumentError, match="does not exist"):
+        list(read_rows(tmp_path / "none.parquet"))

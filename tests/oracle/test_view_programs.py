@@ -25,15 +25,8 @@ pytestmark = pytest.mark.oracle
 
 PROGRAMS = 20_000 if os.environ.get("TINYTENSOR_FULL") == "1" else 2_000
 CHUNK = 250
-MORE_WRITES = (
-    "add_leaf",
-    "multiply_leaf",
-    "set_leaf",
-    "exp_",
-    "tanh_",
-    "nograd_multiply",
-    "copy_backwards_other",
-)
+MORE_WRITES = ("add_leaf", "multiply_leaf", "set_leaf", "exp_", "tanh_", "nograd_multiply")
+MORE_WRITES += ("copy_backwards_other",)
 FRESH = ("arithmetic_other", "backwards")
 KINDS = VIEWS * 2 + WRITES + MORE_WRITES + FRESH * 2 + ("detach", "nograd_view", "as_strided")
 
@@ -97,8 +90,8 @@ class Pair:
         if s.kind == "arithmetic_other" and self.ours[s.other].shape != self.ours[s.on].shape:
             return
         self.log.append(str(s))
-        made, ours = attempt(lambda: self.run_ours(s))
-        expected, theirs = attempt(lambda: self.run_theirs(s))
+        made, ours = attempt(lambda: self.run(s, tt))
+        expected, theirs = attempt(lambda: self.run(s, torch))
         if (ours is None) != (theirs is None):
             self.explain(s, ours, theirs)
         if ours is None:
@@ -133,14 +126,17 @@ class Pair:
             raise End(Outcome.LEAF_VIEW)
         raise Differ(f"refusals: ours {ours}, theirs {theirs}")
 
-    def run_ours(self, s: Statement) -> list[tt.Tensor]:
-        x, b = self.ours[s.on], self.leaves[1]
-        other = self.ours[s.other] if s.other >= 0 else None
+    def run(self, s: Statement, lib: Any) -> list[Any]:
+        """Run a statement in one of the libraries; what it makes."""
+        variables, b = (self.ours, self.leaves[1]) if lib is tt else (self.theirs, self.their_leaves[1])
+        x, other = variables[s.on], variables[s.other] if s.other >= 0 else None
+        if lib is torch and other is not None and s.kind not in FRESH:
+            other = other.clone()  # PyTorch computes garbage where target and operand overlap
         match s.kind, s.args:
             case "index", (key,):
                 return [x[key]]
             case "nograd_view", ():
-                with tt.no_grad():
+                with lib.no_grad():
                     return [x.unsqueeze(0)]
             case "split", (axis,):
                 return list(x.split([1, x.shape[axis] - 1], axis))
@@ -149,15 +145,17 @@ class Pair:
             case "arithmetic_other", ():
                 return [x * other + b]
             case "backwards", ():
-                return [x.flip().clone()]
+                return [x.flip(tuple(range(x.ndim))).contiguous().clone()]
             case "as_strided", ():
                 return [x.as_strided((2,), (2,), 0)]
             case (("set" | "set_slice"), (key, value)):
                 x[key] = value
             case "set_leaf", ():
                 x[...] = b
-            case "copy_backwards_other", ():
+            case "copy_backwards_other", () if lib is tt:
                 x.flip().copy_(other)
+            case "copy_backwards_other", ():
+                x.copy_(other.expand(x.shape).flip(tuple(range(x.ndim))))
             case "copy_other", ():
                 x.copy_(other)
             case (("exp_" | "tanh_"), ()):
@@ -165,46 +163,8 @@ class Pair:
             case kind, args if kind in VIEWS or kind == "detach":
                 return [getattr(x, kind)(*args)]
             case kind, args:
-                with tt.no_grad() if kind == "nograd_multiply" else nullcontext():
+                with lib.no_grad() if kind == "nograd_multiply" else nullcontext():
                     arithmetic(x, kind, self.operand(kind, args, b, other))
-        return []
-
-    def run_theirs(self, s: Statement) -> list[Any]:
-        t, b = self.theirs[s.on], self.their_leaves[1]
-        # PyTorch computes garbage where target and operand overlap: it gets a copy of the operand
-        other = self.theirs[s.other].clone() if s.other >= 0 and s.kind not in FRESH else None
-        match s.kind, s.args:
-            case "index", (key,):
-                return [t[key]]
-            case "nograd_view", ():
-                with torch.no_grad():
-                    return [t.unsqueeze(0)]
-            case "split", (axis,):
-                return list(t.split([1, t.shape[axis] - 1], axis))
-            case "unbind", (axis,):
-                return list(t.unbind(axis))
-            case "arithmetic_other", ():
-                return [t * self.theirs[s.other] + b]
-            case "backwards", ():
-                return [t.flip(tuple(range(t.ndim))).contiguous()]
-            case "as_strided", ():
-                return [t.as_strided((2,), (2,), 0)]
-            case (("set" | "set_slice"), (key, value)):
-                t[key] = value
-            case "set_leaf", ():
-                t[...] = b
-            case "copy_backwards_other", ():
-                full = other.expand(t.shape)
-                t.copy_(full.flip(tuple(range(t.ndim))))
-            case "copy_other", ():
-                t.copy_(other)
-            case (("exp_" | "tanh_"), ()):
-                getattr(t, s.kind)()
-            case kind, args if kind in VIEWS or kind == "detach":
-                return [getattr(t, kind)(*args)]
-            case kind, args:
-                with torch.no_grad() if kind == "nograd_multiply" else nullcontext():
-                    arithmetic(t, kind, self.operand(kind, args, b, other))
         return []
 
     @staticmethod
@@ -261,7 +221,7 @@ class Pair:
                 again.leaves = [x if x.requires_grad else x.detach().requires_grad_() for x in leaves]
                 again.ours = [again.leaves[0] * 2.0 if self.recorded else self.leaves[0].detach().clone()]
                 for s in self.done:
-                    again.ours += again.run_ours(s)
+                    again.ours += again.run(s, tt)
                 reading = zip(again.ours, self.weights, strict=True)
                 return [
                     y for x, w in reading for y in attempt(lambda x=x, w=w: [(x * tt.tensor(w)).sum()])[0]

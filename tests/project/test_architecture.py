@@ -100,14 +100,8 @@ NO_ARRAYS = {
 }
 # What gpt sees of the engine: its public names.
 GPT_MAY_IMPORT = {
-    "tinytensor",
-    "tinytensor.errors",
-    "tinytensor.files",
-    "tinytensor.interop.safetensors_file",
-    "tinytensor.nn",
-    "tinytensor.optim",
-    "tinytensor.distributed",
-    "tinytensor.lab",
+    *("tinytensor", "tinytensor.errors", "tinytensor.files", "tinytensor.interop.safetensors_file"),
+    *("tinytensor.nn", "tinytensor.optim", "tinytensor.distributed", "tinytensor.lab"),
 }
 LIBRARIES = {
     "tinytensor": {"numpy", "ml_dtypes"},
@@ -132,21 +126,16 @@ EMULATOR_MAY_IMPORT = {
 }
 # Layers and optimizers are written with the public names; handles of hooks, PyTorch's names, ops besides.
 NN_MAY_IMPORT = {
-    "tinytensor.api",
-    "tinytensor.autograd.hooks",
-    "tinytensor.argument_checks",
-    "tinytensor.argument_errors",
-    "tinytensor.events",
-    "tinytensor.cuda",
-    "tinytensor.linalg",
-    "tinytensor.optim",
+    *("tinytensor.api", "tinytensor.autograd.hooks", "tinytensor.argument_checks", "tinytensor.events"),
+    *("tinytensor.argument_errors", "tinytensor.cuda", "tinytensor.linalg", "tinytensor.optim"),
 }
-# Commands start faster, and devices are looked for only when asked for.
+# Programs start faster, and devices are looked for only when asked for.
 # what loads the lab when it is asked for
 LOOK_UP = {"tinytensor.display", "tinytensor.runtime.checked.report"}
 LATE_IMPORTS = {
     *("tinytensor.__main__", "tinytensor.runtime", "tinytensor.nn.init"),
     *("tinytensor.utils.data.collate", "tinytensor.utils.data.loader"),
+    *("tinytensor.ops.matmul.gemm", "tinytensor.runtime.cpu.library", "tinytensor.runtime.kernel_files"),
 }
 
 
@@ -460,27 +449,15 @@ def test_calls_that_mean_the_builtin_are_told_apart(source: str, found: bool) ->
     assert means_the_builtin(call) is found
 
 
+GELU, APPLY = "tinytensor.ops.elementwise.gelu", "tinytensor.dispatch.apply"
+
+
 @pytest.mark.parametrize(
     ("name", "file", "source", "target"),
     [
-        (
-            "tinytensor.ops.elementwise.gelu",
-            "gelu.py",
-            "from ...dispatch import apply",
-            "tinytensor.dispatch.apply",
-        ),
-        (
-            "tinytensor.ops.elementwise",
-            "__init__.py",
-            "from .gelu import gelu",
-            "tinytensor.ops.elementwise.gelu",
-        ),
-        (
-            "tinytensor.tensor",
-            "tensor.py",
-            "from .ops.elementwise import gelu",
-            "tinytensor.ops.elementwise.gelu",
-        ),
+        (GELU, "gelu.py", "from ...dispatch import apply", APPLY),
+        ("tinytensor.ops.elementwise", "__init__.py", "from .gelu import gelu", GELU),
+        ("tinytensor.tensor", "tensor.py", "from .ops.elementwise import gelu", GELU),
         ("tinytensor.tensor", "tensor.py", "import tinytensor.nn", "tinytensor.nn"),
         ("tinytensor.a", "a.py", "def f():\n    from . import nn", "tinytensor.nn"),
         ("tinytensor.a", "a.py", "if TYPE_CHECKING:\n    from .nn import Module", None),
@@ -488,5 +465,5 @@ def test_calls_that_mean_the_builtin_are_told_apart(source: str, found: bool) ->
 )
 def test_imports_are_resolved(name: str, file: str, source: str, target: str | None) -> None:
     module = Module(name, ROOT / "tinytensor" / file, source)
-    found = module.imports({"tinytensor.ops.elementwise.gelu", "tinytensor.nn", "tinytensor.dispatch.apply"})
+    found = module.imports({GELU, "tinytensor.nn", APPLY})
     assert [i.target for i in found] == ([] if target is None else [target])

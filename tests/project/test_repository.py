@@ -13,20 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers import op_coverage
 from tests.helpers.source import ROOT, Module, modules, statements
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("gpt/**/*.md")])
 DOCUMENTS += [path for name in ("paths", "guide", "developers") for path in ROOT.glob(f"docs/{name}/*.md")]
-SECTIONS = [
-    "Args",
-    "Returns",
-    "Raises",
-    "Memory",
-    "Accuracy",
-    "Differs from",
-    "Source",
-    "Example",
-]  # then the example
+SECTIONS = ["Args", "Returns", "Raises", "Memory", "Accuracy", "Differs from", "Source", "Example"]
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 
@@ -253,3 +245,8 @@ def test_the_road_through_gpt_is_short() -> None:
     paths = [document.parent / name for name in re.findall(r"\(([\w/.]+\.py)\)", text)]
     assert len(set(paths)) == 10
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths) <= 1700
+
+
+def test_the_table_of_ops_is_up_to_date() -> None:
+    found = op_coverage.PATH.read_text(encoding="utf-8")
+    assert found == op_coverage.table(), "run: python -m tests.helpers.op_coverage"

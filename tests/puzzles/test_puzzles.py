@@ -1,5 +1,5 @@
 """Every puzzle: its solution passes, its start file does not, and three wrong solutions are refused for the
-right reason.
+right reason. Those in CUDA are files; those in Python are bodies of functions.
 """
 
 import os
@@ -11,30 +11,23 @@ import pytest
 
 from tests.helpers import puzzle_pages
 from tests.helpers.puzzle_pages import PAGE, PICTURES, SOLUTIONS
-from tests.puzzles.wrong import (
-    backward_passes,
-    bugs,
-    first_steps,
-    matrix_products,
-    networks,
-    reductions,
-    shared_memory,
-    warps,
-)
+from tests.puzzles.python_solutions import SOLUTIONS as BODIES
+from tests.puzzles.wrong_solutions import MUTANTS
 from tinytensor.dtypes import as_dtype
+from tinytensor.errors import ArgumentError
 from tinytensor.puzzles.chapters import PUZZLES
 from tinytensor.puzzles.judge import judge
 from tinytensor.puzzles.program import read
 from tinytensor.puzzles.puzzle import START, Puzzle
+from tinytensor.puzzles.python_judge import judge_python
 from tinytensor.puzzles.python_puzzle import PythonPuzzle
+from tinytensor.puzzles.verdict import Verdict
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.signature import instance
 
 FULL = os.environ.get("TINYTENSOR_FULL") == "1"  # else every third start file is compiled for a GPU
 REPAIR = "python -m tests.helpers.puzzle_pages"
 STYLE = re.compile(r"<style>.*?</style>")  # colors may change without new pictures
-CHAPTERS = (first_steps, shared_memory, reductions, warps, matrix_products, networks, backward_passes, bugs)
-MUTANTS = {name: edits for module in CHAPTERS for name, edits in module.MUTANTS.items()}
 KERNELS = {number: p for number, p in enumerate(PUZZLES, 1) if not isinstance(p, PythonPuzzle)}
 NUMBERED = [pytest.param(number, p, id=p.name) for number, p in KERNELS.items()]
 WRONG = [
@@ -49,6 +42,7 @@ def test_every_puzzle_has_its_files_and_mutants() -> None:
     assert sorted(f.name for f in START.glob("*.cu")) == names
     assert sorted(f.name for f in SOLUTIONS.glob("*.cu")) == names
     assert MUTANTS.keys() == {p.name for p in KERNELS.values()}
+    assert BODIES.keys() == PYTHON.keys()
     assert all(len(edits) == 3 for edits in MUTANTS.values())
     assert all(len(p.hints) == 2 and all(p.hints) for p in PUZZLES)
     assert len({p.name for p in PUZZLES}) == len(PUZZLES), "progress is kept by name"
@@ -102,3 +96,73 @@ def test_wrong_solutions_are_refused_for_the_right_reason(
     path.write_text(source.replace(old, new), encoding="utf-8")
     verdict = judge(read(path), p.problem(number))
     assert reason in verdict.reasons, str(verdict)
+
+
+PYTHON = {p.name: (number, p) for number, p in enumerate(PUZZLES, 1) if isinstance(p, PythonPuzzle)}
+
+
+def judged(folder: Path, name: str, body: str, **more: float) -> Verdict:
+    number, p = PYTHON[name]
+    start = p.start_text(number)
+    path = folder / p.file_name(number)
+    path.write_text(start[: start.rindex("    return")] + f"    {body}\n", encoding="utf-8")
+    return judge_python(path, p, number, **more)
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_solutions_in_python_pass_and_wrong_ones_do_not(name: str, tmp_path: Path) -> None:
+    (number, p), (solution, *wrong) = PYTHON[name], BODIES[name]
+    verdict = judged(tmp_path, name, solution)
+    assert verdict.solved, str(verdict)
+    assert verdict.score == 100
+    path = tmp_path / p.file_name(number)
+    path.write_text(p.start_text(number), encoding="utf-8-sig")  # begins with a byte order mark
+    assert not judge_python(path, p, number).solved
+    assert len(wrong) == 3
+    for body, reason in wrong:
+        verdict = judged(tmp_path, name, body)
+        assert reason in verdict.reasons, f"{body}: {verdict}"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def backward(:", "no Python"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("x = 1", "no function backward"),
+        ("def backward(dy, q, z): return dy", "parameter 'q'"),
+    ],
+)
+def test_files_that_do_not_fit(source: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(source, encoding="utf-8")
+    number, p = PYTHON["product_gradient"]
+    with pytest.raises(ArgumentError, match=said):
+        judge_python(path, p, number)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        ("product_gradient", "raise SystemExit(0)", "exception"),
+        ("product_gradient", "return dy * b, 'text'", "no tensor"),
+        ("product_gradient", "return tt.tensor(a.numpy(), requires_grad=True), b", "not allowed"),
+        ("product_gradient", "from tinytensor import grad; return dy * b, dy * a", "not allowed"),
+        ("ones", "return [1] * n", "no tensor"),
+        ("interior", "return x[1:-1, 1:-1]", "not allowed"),
+        ("diagonal", "return [x.as_strided((x.shape[0],), (x.shape[0] + 1,), 0)][0]", "not allowed"),
+        ("ones", "return tt.arange(n)\nones = lambda n: tt.ones(n)", "not allowed"),
+        ("ones", "return tt.arange(n)\ndef arange(n): return tt.ones(n)", "not allowed"),
+    ],
+)
+def test_a_function_cannot_cheat(name: str, body: str, reason: str, tmp_path: Path) -> None:
+    assert reason in judged(tmp_path, name, body).reasons
+
+
+def test_several_results_may_be_a_list(tmp_path: Path) -> None:
+    assert judged(tmp_path, "product_gradient", "return [dy * b, dy * a]").solved
+
+
+def test_a_function_without_end_is_ended(tmp_path: Path) -> None:
+    assert judged(tmp_path, "exp_gradient", "while True: pass", seconds=0.5).reasons == ["time limit"]

@@ -2,9 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +11,9 @@ import tinytensor as tt
 from tests.helpers.source import ROOT
 from tests.ops.test_quantized import KINDS, packed_bytes, theirs
 from tinytensor.emulator.run.kernels import EMULATOR, FAST, WATCHED
+from tinytensor.runtime.compiler import KERNEL_FLAGS
 from tinytensor.runtime.cpu.library import FLAGS, GCC_FLAGS, NATIVE
 from tinytensor.runtime.kernel_files import KERNELS
-
-Array = np.ndarray[Any, Any]
-Run = Callable[[str, Array, Array], tuple[Array, Array]]
 
 CROSS = shutil.which("aarch64-linux-gnu-g++")
 QEMU = shutil.which("qemu-aarch64")
@@ -27,35 +22,35 @@ NONE = "apt install g++-aarch64-linux-gnu qemu-user"
 DRIVER = ROOT / "tests" / "device_code" / "quantized_on_arm.cpp"
 
 
-def compiled(source: Path, *options: str) -> None:
+def compiled(source, *options):
     folders = [f"-I{folder}" for folder in (source.parent, KERNELS, KERNELS / "quantized", NATIVE)]
-    flags = [flag for flag in FLAGS if flag != "-w"]
+    flags = [flag for flag in (*KERNEL_FLAGS, *FLAGS) if flag != "-w"]
     command = [str(CROSS), "-std=c++17", "-fPIC", *flags, *GCC_FLAGS, *folders, *options, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
 
 
 @pytest.mark.skipif(not CROSS, reason=NONE)
-def test_kernels_compile_without_warnings() -> None:
+def test_kernels_compile_without_warnings():
     for source in (*KERNELS.rglob("*.cpp"), *NATIVE.glob("*.cpp")):
         compiled(source, "-fsyntax-only", "-Wall", "-Wextra", "-Werror")
 
 
 @pytest.mark.skipif(not CROSS, reason=NONE)
-def test_cores_of_the_emulator_link(tmp_path: Path) -> None:
+def test_cores_of_the_emulator_link(tmp_path):
     for build, options in ((FAST, ()), (WATCHED, ("-DTT_CHECKED",))):
         library = ("-shared", "-Wl,-z,defs", "-o", str(tmp_path / build.part))
         compiled(EMULATOR / build.core, f"-I{EMULATOR}", "-O0", *options, *library)
 
 
-def here(kind: str, x: Array, packed: Array) -> tuple[Array, Array]:
+def here(kind, x, packed):
     weight = tt.from_numpy(packed)
     found = tt.quantized_linear(tt.from_numpy(x), weight, kind, rounded=True)
     return found.numpy(), tt.dequantize(weight, kind).numpy()
 
 
 @pytest.fixture(scope="module", params=["here", *PROCESSORS])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(request, tmp_path_factory):
     """Products with packed weights and their values, on this processor or an emulated one."""
     if request.param == "here":
         return here
@@ -65,7 +60,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     option = f"-march={PROCESSORS[request.param]}"
     compiled(DRIVER, option, "-O2", "-static", "-o", str(program))
 
-    def emulated(kind: str, x: Array, packed: Array) -> tuple[Array, Array]:
+    def emulated(kind, x, packed):
         rows, n, width = len(x), len(packed), x.shape[1]
         numbers = [str(number) for number in (KINDS.index(kind), rows, n, width)]
         done = subprocess.run(
@@ -80,7 +75,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return emulated
 
 
-def whole_numbers(kind: str, rows: int, width: int) -> Array:
+def whole_numbers(kind, rows, width):
     """Packed weights that are small integers."""
     rng, of = np.random.default_rng(0), tt.QUANTIZED[kind]
     blocks = packed_bytes(kind, rows, width).reshape(-1, of.nbytes)
@@ -100,7 +95,7 @@ def whole_numbers(kind: str, rows: int, width: int) -> Array:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_products_of_whole_numbers_are_exact(run: Run, kind: str) -> None:
+def test_products_of_whole_numbers_are_exact(run, kind):
     """Rounding to 16 bits leaves x as it is: 32512 is the largest of 32; no sum needs more than 24 bits."""
     rng, width = np.random.default_rng(1), 512 if tt.QUANTIZED[kind].values == 256 else 544
     x, packed = np.zeros((6, width), np.float32), whole_numbers(kind, 5, width)
@@ -115,7 +110,7 @@ def test_products_of_whole_numbers_are_exact(run: Run, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_of_any_bytes(run: Run, kind: str) -> None:
+def test_values_of_any_bytes(run, kind):
     packed = np.random.default_rng(2).integers(0, 256, (7, 4 * tt.QUANTIZED[kind].nbytes), np.uint8)
     with np.errstate(all="ignore"):
         wanted = dequantize(packed, theirs(kind))

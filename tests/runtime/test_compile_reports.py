@@ -1,8 +1,5 @@
 """Counts of the kernels that are compiled: what a function hears, and when standard error hears nothing."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 import tinytensor as tt
@@ -10,33 +7,28 @@ from tinytensor.runtime import compile_reports, compiler
 from tinytensor.runtime.compiler import Recipe, load_library, make_libraries
 
 
-def recipe(number: int) -> Recipe:
+def recipe(number):
     return Recipe(
         "counted", f'extern "C" __attribute__((visibility("default"))) int answer() {{ return {number}; }}'
     )
 
 
 @pytest.fixture(autouse=True)
-def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def heard() -> list[tuple[int, int]]:
+def heard():
     return []
 
 
 @pytest.fixture
-def report(heard: list[tuple[int, int]]) -> Callable[[int, int], None]:
+def report(heard):
     return lambda done, total: heard.append((done, total))
 
 
-def test_a_function_hears_of_each_library(
-    heard: list[tuple[int, int]],
-    report: Callable[[int, int], None],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_function_hears_of_each_library(heard, report, capsys, monkeypatch):
     monkeypatch.setattr(compiler, "_told", set())
     with tt.on_compile(report):
         make_libraries([recipe(1), recipe(2)], "part")
@@ -52,9 +44,7 @@ def test_a_function_hears_of_each_library(
     assert "compiling counted (" in capsys.readouterr().err
 
 
-def test_what_does_not_compile_is_counted(
-    heard: list[tuple[int, int]], report: Callable[[int, int], None]
-) -> None:
+def test_what_does_not_compile_is_counted(heard, report):
     with tt.on_compile(report):
         make_libraries([recipe(1), Recipe("wrong", "undeclared x;")], "part")
         with pytest.raises(tt.KernelError, match="does not compile"):
@@ -62,10 +52,8 @@ def test_what_does_not_compile_is_counted(
     assert heard == [(0, 2), (1, 2), (2, 2), (2, 3), (3, 3)]
 
 
-def test_the_innermost_function_hears(
-    heard: list[tuple[int, int]], report: Callable[[int, int], None]
-) -> None:
-    inner: list[tuple[int, int]] = []
+def test_the_innermost_function_hears(heard, report):
+    inner = []
     with tt.on_compile(report):
         with tt.on_compile(lambda *numbers: inner.append(numbers)), compile_reports.compiling(1):
             pass

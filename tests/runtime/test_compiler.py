@@ -11,10 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,12 +35,12 @@ from tinytensor.runtime.kernel_cache import cache_folder
 ANSWER = 'extern "C" __attribute__((visibility("default"))) int answer() { return %d; }\n'
 
 
-def recipe(answer: int = 42, **changes: Any) -> Recipe:
+def recipe(answer=42, **changes):
     return Recipe(**{"name": "answer", "text": ANSWER % answer, **changes})
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache(tmp_path, monkeypatch):
     """A cache of its own for each test, and nothing remembered."""
     monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "cache"))
     find_compiler.cache_clear()
@@ -53,7 +51,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def compiled_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled_core(tmp_path_factory):
     """A cache with the emulator's core and a unit."""
     folder = tmp_path_factory.mktemp("core")
     (folder / "scale.cu").write_text(SCALE)
@@ -62,7 +60,7 @@ def compiled_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_compiled_once(cache, monkeypatch):
     path = shared_library(recipe(), "part")
     assert path.parent == cache / "part"
     assert ctypes.CDLL(str(path)).answer() == 42
@@ -72,9 +70,7 @@ def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert [p.suffix for p in path.parent.iterdir()] == [".so", ".so"]
 
 
-def test_several_are_compiled_at_once(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_several_are_compiled_at_once(cache, tmp_path, monkeypatch, capsys):
     """Here each compiler waits until another one has begun, and one text does not compile."""
     both = tmp_path / "both"
     both.write_text(
@@ -95,9 +91,9 @@ def test_several_are_compiled_at_once(
     assert said == "tinytensor: compiling 3 files of kernels (about 2 s), kept for later runs ...\n"
 
 
-def test_the_note_is_a_line_of_its_own_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_note_is_a_line_of_its_own_on_a_terminal(monkeypatch):
     class Terminal(io.StringIO):
-        def isatty(self) -> bool:
+        def isatty(self):
             return True
 
     monkeypatch.setattr(sys, "stderr", Terminal())
@@ -112,9 +108,7 @@ def test_the_note_is_a_line_of_its_own_on_a_terminal(monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_a_header_is_parsed_once(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_header_is_parsed_once(cache, tmp_path, monkeypatch, caplog):
     """By g++ alone. One that is damaged is parsed again, and what g++ refuses does no harm."""
     log, logged, header = tmp_path / "log", tmp_path / "logged", tmp_path / "number.h"
     logged.write_text(f'#!/bin/sh\necho "$@" >> "{log}"\nexec g++ "$@"\n')
@@ -122,11 +116,11 @@ def test_a_header_is_parsed_once(
     monkeypatch.setenv("CXX", str(logged))
     header.write_text("static int number() { return 40; }\n")
 
-    def made(more: int) -> Any:
+    def made(more):
         text = '#include "number.h"\n' + ANSWER.replace("%d", f"number() + {more}")
         return load_library(Recipe("answer", text, (tmp_path,), header="number.h"), "part").answer()
 
-    def times() -> tuple[int, int]:
+    def times():
         words = log.read_text().split()
         return words.count("c++-header"), words.count("c++")
 
@@ -152,7 +146,7 @@ def test_a_header_is_parsed_once(
         )
 
 
-def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_library_depends_on(tmp_path, monkeypatch):
     header = tmp_path / "header.h"
     header.write_text('#include "deeper.h"\n')
     (tmp_path / "deeper.h").write_text("int x;")
@@ -160,7 +154,7 @@ def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     base = recipe(text=text, folders=(tmp_path,))
     found = find_compiler()
 
-    def key(made: Recipe, by: compiler.Compiler = found) -> str:
+    def key(made, by=found):
         return fingerprint(made, by)
 
     keys = [key(base)]
@@ -178,7 +172,7 @@ def test_what_a_library_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(set(keys)) == len(keys)
 
 
-def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_the_cache(tmp_path, monkeypatch):
     assert cache_folder("part") == tmp_path / "cache" / "part"
     monkeypatch.delenv("TINYTENSOR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -188,7 +182,7 @@ def test_the_folder_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cache_folder("part") == tmp_path / "home" / ".cache" / "tinytensor" / "part"
 
 
-def test_unused_libraries_are_removed(cache: Path, compiled_core: Path, tmp_path: Path) -> None:
+def test_unused_libraries_are_removed(cache, compiled_core, tmp_path):
     """The one that was used today stays, and so does the link to it."""
     shutil.copytree(compiled_core, cache, symlinks=True)
     compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))
@@ -212,7 +206,7 @@ def test_unused_libraries_are_removed(cache: Path, compiled_core: Path, tmp_path
 # ---- no compiler -------------------------------------------------------------------------------------------
 
 
-def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiler(tmp_path, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -220,7 +214,7 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shared_library(recipe(), "part")
 
 
-def test_the_package_with_a_compiler_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_with_a_compiler_is_found(tmp_path, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "__init__.py").touch()
@@ -229,7 +223,7 @@ def test_the_package_with_a_compiler_is_found(tmp_path: Path, monkeypatch: pytes
     assert find_compiler().command == (sys.executable, "-m", "ziglang", "cc")
 
 
-def test_the_compiler_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiler_that_the_environment_names(tmp_path, monkeypatch):
     log = tmp_path / "log"
     wrapper = tmp_path / "my compiler"
     wrapper.write_text(f'#!/bin/sh\necho run >> "{log}"\nshift\nexec g++ "$@"\n')
@@ -245,9 +239,7 @@ def test_the_compiler_that_the_environment_names(tmp_path: Path, monkeypatch: py
 # ---- folders that cannot be written ------------------------------------------------------------------------
 
 
-def test_a_cache_that_cannot_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, caplog):
     """Libraries then go to a folder of this user among the temporary files, and a warning says so."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "file" / "below"))
@@ -262,7 +254,7 @@ def test_a_cache_that_cannot_be_made(
     assert "cannot be used, Not a directory" in caplog.text
 
 
-def test_a_temporary_folder_of_others_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_folder_of_others_is_not_used(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "file" / "below"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -274,8 +266,8 @@ def test_a_temporary_folder_of_others_is_not_used(tmp_path: Path, monkeypatch: p
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: Any) -> None:
+def test_a_full_disk(monkeypatch):
+    def full(*arguments):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -287,10 +279,10 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shared_library(recipe(), "part").exists()
 
 
-def test_links_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_that_cannot_be_made(tmp_path, monkeypatch):
     """An instance without its own name in the cache works, and is compiled once more next time."""
 
-    def refuse(*arguments: Any) -> None:
+    def refuse(*arguments):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
@@ -300,7 +292,7 @@ def test_links_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # ---- mistakes and accidents --------------------------------------------------------------------------------
 
 
-def test_mistakes_in_the_text() -> None:
+def test_mistakes_in_the_text():
     text = "\n".join(f"int f{i}() {{ return undeclared{i}; }}" for i in range(60))
     with pytest.raises(KernelError, match=r"answer does not compile\n(.*\n)*.*undeclared0") as caught:
         shared_library(recipe(text=text), "part")
@@ -310,7 +302,7 @@ def test_mistakes_in_the_text() -> None:
     assert not list(cache_folder("part").iterdir())
 
 
-def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, compiled_core: Path) -> None:
+def test_a_process_that_is_killed_while_it_compiles(tmp_path, compiled_core):
     """Whoever comes later compiles by himself; what was left lying goes after a day."""
     cache, source = compiled_core, tmp_path / "late.cu"
     slow, started = tmp_path / "slow", tmp_path / "started"
@@ -334,7 +326,7 @@ def test_a_process_that_is_killed_while_it_compiles(tmp_path: Path, compiled_cor
 
 
 @pytest.mark.parametrize("size", [0, 1, 64, 4096, 8192, -1])
-def test_a_library_that_is_cut_off_is_compiled_again(size: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_library_that_is_cut_off_is_compiled_again(size, caplog):
     """One whose last pages are missing would kill the process when it is loaded or used."""
     path = shared_library(recipe(), "part")
     whole = path.read_bytes()
@@ -344,7 +336,7 @@ def test_a_library_that_is_cut_off_is_compiled_again(size: int, caplog: pytest.L
     assert f"{path} is damaged: it is compiled again" in caplog.text
 
 
-def test_a_library_of_zeros_or_of_another_name_is_compiled_again() -> None:
+def test_a_library_of_zeros_or_of_another_name_is_compiled_again():
     path, other = shared_library(recipe(), "part"), shared_library(recipe(43), "part")
     path.write_bytes(other.read_bytes())
     assert load_library(recipe(), "part").answer() == 42
@@ -352,7 +344,7 @@ def test_a_library_of_zeros_or_of_another_name_is_compiled_again() -> None:
     assert load_library(recipe(43), "part").answer() == 43
 
 
-def test_a_folder_in_the_place_of_a_library() -> None:
+def test_a_folder_in_the_place_of_a_library():
     path = shared_library(recipe(), "part")
     path.unlink()
     path.mkdir()
@@ -360,7 +352,7 @@ def test_a_folder_in_the_place_of_a_library() -> None:
         shared_library(recipe(), "part")
 
 
-def test_units_and_the_core_that_are_broken(compiled_core: Path) -> None:
+def test_units_and_the_core_that_are_broken(compiled_core):
     cache, text = compiled_core, USE.format(path=str(compiled_core.parent / "scale.cu"))
     for broken in (False, True):
         said = finish(python(text, TINYTENSOR_CACHE=str(cache)))
@@ -369,7 +361,7 @@ def test_units_and_the_core_that_are_broken(compiled_core: Path) -> None:
             path.write_bytes(b"")
 
 
-def test_a_library_that_cannot_be_loaded() -> None:
+def test_a_library_that_cannot_be_loaded():
     """Whole, but for another machine: made again, and the second time an error."""
     text = ANSWER % 1 + "extern int nowhere(); int user = nowhere();"
     with pytest.raises(KernelError, match=r"answer-\w+\.so cannot be loaded\n  why: .*nowhere"):
@@ -382,7 +374,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="other rules of acces
 
 
 @posix
-def test_what_the_cache_makes_is_for_this_user_alone(cache: Path) -> None:
+def test_what_the_cache_makes_is_for_this_user_alone(cache):
     before = os.umask(0)
     try:
         library = shared_library(recipe(), "part")
@@ -393,7 +385,7 @@ def test_what_the_cache_makes_is_for_this_user_alone(cache: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("part", ["", "part"])
-def test_a_named_folder_that_others_can_write_to_is_refused(cache: Path, part: str) -> None:
+def test_a_named_folder_that_others_can_write_to_is_refused(cache, part):
     shared_library(recipe(), "part")
     (cache / part).chmod(0o777)
     with pytest.raises(KernelError, match="can be written by other users") as caught:
@@ -402,9 +394,7 @@ def test_a_named_folder_that_others_can_write_to_is_refused(cache: Path, part: s
 
 
 @posix
-def test_folders_and_files_of_other_users_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_folders_and_files_of_other_users_are_refused(tmp_path, monkeypatch, caplog):
     """The same files, seen by another user."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
@@ -418,9 +408,7 @@ def test_folders_and_files_of_other_users_are_refused(
 
 
 @posix
-def test_a_default_folder_that_others_can_write_to_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_default_folder_that_others_can_write_to_is_left_alone(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("TINYTENSOR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -432,7 +420,7 @@ def test_a_default_folder_that_others_can_write_to_is_left_alone(
 
 
 @posix
-def test_a_library_that_others_can_write_to_is_compiled_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_library_that_others_can_write_to_is_compiled_again(caplog):
     path = shared_library(recipe(), "part")
     path.chmod(0o775)
     assert shared_library(recipe(), "part") == path
@@ -441,9 +429,7 @@ def test_a_library_that_others_can_write_to_is_compiled_again(caplog: pytest.Log
 
 
 @posix
-def test_a_lock_that_is_never_released(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_lock_that_is_never_released(cache, monkeypatch, caplog):
     """What is waited for is told; then the library is compiled all the same."""
     import fcntl
 
@@ -489,7 +475,7 @@ print(load_library(Recipe("lanes", text, (NATIVE,)), "part").lanes(), filled)
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the levels are those of x86-64")
 @pytest.mark.parametrize(("level", "lanes"), [("x86-64", 4), ("x86-64-v3", 8)])
-def test_kernels_for_another_instruction_set(level: str, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_for_another_instruction_set(level, lanes, monkeypatch):
     monkeypatch.delenv("TINYTENSOR_CACHE")  # they are compiled once per machine
     try:
         flag = compiler.instruction_set(level)
@@ -501,7 +487,7 @@ def test_kernels_for_another_instruction_set(level: str, lanes: int, monkeypatch
 
 
 @pytest.mark.parametrize("level", ["avx2", "x86-64-v4"])
-def test_an_instruction_set_that_cannot_run_is_refused(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instruction_set_that_cannot_run_is_refused(level, monkeypatch):
     monkeypatch.setattr(compiler, "_processor", lambda: "x86_64 flags: sse2 sse4_2 avx2 fma")
     with pytest.raises(ArgumentError, match=rf"TINYTENSOR_MARCH.*{level}"):
         compiler.instruction_set(level)

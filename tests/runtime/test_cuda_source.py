@@ -22,7 +22,7 @@ from tinytensor.runtime.cuda_source import active, type_names
         ("BOMB0", True),
     ],
 )
-def test_conditions_are_those_of_the_preprocessor(condition: str, is_kept: bool) -> None:
+def test_conditions_are_those_of_the_preprocessor(condition, is_kept):
     bombs = "".join(f"#define BOMB{i} BOMB{i + 1} + BOMB{i + 1} + BOMB{i + 1}\n" for i in range(30))
     text = f"#define A 3\n#define B (A + 1)\n{bombs}#if {condition}\nint kept;\n#endif\nint after;\n"
     found = active(text)
@@ -31,7 +31,7 @@ def test_conditions_are_those_of_the_preprocessor(condition: str, is_kept: bool)
     assert "int after;" in found
 
 
-def test_other_names_of_types() -> None:
+def test_other_names_of_types():
     text = "typedef float real;\nusing index = unsigned int;\ntemplate <class T> using same = T;\n"
     text += "#define FLOAT float\n"
     assert type_names(text) == {"real": "float", "index": "unsigned int", "FLOAT": "float"}

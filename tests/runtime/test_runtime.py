@@ -13,7 +13,7 @@ import pytest
 
 import tinytensor as tt
 from tests.emulator.run.test_emulator import kernel, zeros
-from tests.helpers.emulated import Array, compiled, emulated, run
+from tests.helpers.emulated import compiled, emulated, run
 from tests.helpers.source import ROOT
 from tinytensor.emulator.run.runtime import EmulatedRuntime
 from tinytensor.errors import DeviceError, KernelError
@@ -29,19 +29,19 @@ __global__ void scale(float* x, float by, int n) {
 # ---- devices -----------------------------------------------------------------------------------------------
 
 
-def test_each_device_has_one_runtime() -> None:
+def test_each_device_has_one_runtime():
     runtime = runtime_of(tt.Device("emulated"))
     assert runtime is runtime_of(tt.Device("emulated"))
     assert (str(runtime.device), runtime.architecture) == ("emulated", 80)
     assert runtime.multiprocessors >= 1
 
 
-def test_the_host_has_no_runtime() -> None:
+def test_the_host_has_no_runtime():
     with pytest.raises(DeviceError, match='use device "emulated"'):
         runtime_of(tt.Device("cpu"))
 
 
-def test_cuda_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_without_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr("tinytensor.runtime._runtimes", {})
     with pytest.raises(DeviceError, match="emulated"):
@@ -51,20 +51,20 @@ def test_cuda_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- kernels -----------------------------------------------------------------------------------------------
 
 
-def test_kernels_are_kept() -> None:
+def test_kernels_are_kept():
     first = kernel("ids")
     assert first is kernel("ids")
     assert first.name == "ids"
     assert kernel("keeps_own_static", 2).name == "keeps_own_static<2>"
 
 
-def test_launches_are_counted() -> None:
+def test_launches_are_counted():
     before = emulated().statistics.launch_calls
     run(kernel("constants"), 1, 32, zeros(32))
     assert emulated().statistics.launch_calls == before + 1
 
 
-def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again(tmp_path):
     x = np.ones(4, np.float32)
     (tmp_path / "two.cuh").write_text("__device__ float two() { return 2; }")
     text = '#include "two.cuh"\n__global__ void k(float* x) { x[threadIdx.x] *= two(); }'
@@ -77,7 +77,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert (x == 6).all()
 
 
-def test_headers_are_included_once(tmp_path: Path) -> None:
+def test_headers_are_included_once(tmp_path):
     (tmp_path / "a.cuh").write_text('#pragma once\n#include "b.cuh"\nstruct A { B b; };')
     (tmp_path / "b.cuh").write_text("#pragma once\nstruct B { int x; };")
     includes = '#include "b.cuh"\n#include "a.cuh"\n'
@@ -95,12 +95,12 @@ WRONG_NAMES = [
 
 
 @pytest.mark.parametrize(("arguments", "why"), WRONG_NAMES)
-def test_missing_files(arguments: tuple[str | Path, str], why: str) -> None:
+def test_missing_files(arguments, why):
     with pytest.raises(KernelError, match=why):
         emulated().kernel(*arguments)
 
 
-def test_missing_kernels() -> None:
+def test_missing_kernels():
     with pytest.raises(
         KernelError, match=r"emulator.cu has no kernel of this name\n  why: its kernels are \w+, "
     ):
@@ -113,7 +113,7 @@ def test_missing_kernels() -> None:
         kernel("sums", tt.complex64)
 
 
-def test_types_that_hide_their_size_are_refused(tmp_path: Path) -> None:
+def test_types_that_hide_their_size_are_refused(tmp_path):
     text = "template <class T> using same = T;\n__global__ void k(same<int> n, int* p) {}"
     with pytest.raises(
         KernelError, match="the compiler gives `same<int> n` 4 bytes\n  why: it was parsed as struct"
@@ -124,10 +124,10 @@ def test_types_that_hide_their_size_are_refused(tmp_path: Path) -> None:
 # ---- threads -----------------------------------------------------------------------------------------------
 
 
-def test_threads_launch_at_once() -> None:
+def test_threads_launch_at_once():
     reverse, source = kernel("reverse"), np.arange(64 * 256, dtype=np.int32).reshape(64, 256)
 
-    def work(i: int) -> Array:
+    def work(i):
         out = np.zeros_like(source)
         run(reverse, 64, 256, out, source + i)
         return out - i
@@ -137,8 +137,8 @@ def test_threads_launch_at_once() -> None:
             assert np.array_equal(out, source[:, ::-1] + 2)
 
 
-def test_errors_belong_to_the_thread_that_launched() -> None:
-    def work(i: int) -> str:
+def test_errors_belong_to_the_thread_that_launched():
+    def work(i):
         try:
             run(kernel("asserts"), 1, 32 + i, 16)
         except KernelError as error:
@@ -150,13 +150,13 @@ def test_errors_belong_to_the_thread_that_launched() -> None:
             assert f"block {32 + i}\n" in text
 
 
-def test_other_threads_go_on_during_a_launch() -> None:
+def test_other_threads_go_on_during_a_launch():
     """A launch holds no lock of the interpreter: a thread counts while a kernel runs."""
     counted, done = 0, threading.Event()
     busy, out = kernel("busy"), emulated().alloc(4)
-    seen: list[int] = []
+    seen = []
 
-    def launch() -> None:
+    def launch():
         start = counted
         busy(1, 1, (out, 30_000_000))
         seen.append(counted - start)
@@ -201,7 +201,7 @@ if child:
 """
 
 
-def python(text: str, **environment: str) -> "subprocess.Popen[str]":
+def python(text, **environment):
     """A process of its own that runs this text."""
     return subprocess.Popen(
         [sys.executable, "-c", text],
@@ -213,18 +213,18 @@ def python(text: str, **environment: str) -> "subprocess.Popen[str]":
     )
 
 
-def finish(process: "subprocess.Popen[str]") -> str:
+def finish(process):
     said = process.communicate(timeout=100)[0]
     assert process.returncode == 0, said
     return said
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_processes_fork_after_launches() -> None:
+def test_processes_fork_after_launches():
     finish(python(FORK))
 
 
-def test_faulthandler_may_come_and_go() -> None:
+def test_faulthandler_may_come_and_go():
     """It takes the signals; we take them back at the next launch, and hand on what is not ours."""
     text = """
 import ctypes, faulthandler
@@ -258,7 +258,7 @@ assert (x == 3 * np.arange(40)).all()
 """
 
 
-def test_processes_compile_at_once(tmp_path: Path) -> None:
+def test_processes_compile_at_once(tmp_path):
     """Each library is compiled by one of them, for which the others wait."""
     source, log, logged = tmp_path / "scale.cu", tmp_path / "log", tmp_path / "logged"
     source.write_text(SCALE)
@@ -275,7 +275,7 @@ def test_processes_compile_at_once(tmp_path: Path) -> None:
     assert names == ["core", "cuda_emu", "scale", "scale"]
 
 
-def test_a_new_runtime_finds_kernels_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_runtime_finds_kernels_on_disk(tmp_path, monkeypatch):
     """And starts no compiler for them."""
     compiled(tmp_path / "scale.cu", SCALE, ("scale", ()))
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("a compiler was started"))

@@ -2,7 +2,6 @@
 
 import struct
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -49,11 +48,11 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize(("text", "expected"), SPELLINGS.items())
-def test_spellings(text: str, expected: str) -> None:
+def test_spellings(text, expected):
     assert [str(signature) for signature in parse(text).values()] == [expected]
 
 
-def test_what_is_no_kernel() -> None:
+def test_what_is_no_kernel():
     text = """
     // __global__ void a();
     /* __global__ void b(); */
@@ -77,13 +76,13 @@ def test_what_is_no_kernel() -> None:
     ],
 )
 @pytest.mark.parametrize("place", ["{} __global__ void", "__global__ {} void", "__global__ void {}"])
-def test_launch_bounds(bounds: str, expected: str | None, place: str) -> None:
+def test_launch_bounds(bounds, expected, place):
     text = f"template <int N> {place.format(bounds)} k(int n) {{}}"
     assert parse(text)["k"].bounds == expected
 
 
 @pytest.mark.parametrize("parameter", ["int& n", "float (*x)[4]"])
-def test_parameters_that_cannot_be_passed(parameter: str) -> None:
+def test_parameters_that_cannot_be_passed(parameter):
     with pytest.raises(KernelError, match=r"kernel k: the parameter .* cannot be passed"):
         parse(f"__global__ void k({parameter}) {{}}")
 
@@ -91,7 +90,7 @@ def test_parameters_that_cannot_be_passed(parameter: str) -> None:
 @pytest.mark.parametrize(
     "text", ["__global__", "__global__ void k(int n", "template <class T __global__ void k() {}"]
 )
-def test_texts_that_end_early(text: str) -> None:
+def test_texts_that_end_early(text):
     with pytest.raises(KernelError, match=r"^kernel: "):
         parse(text)
 
@@ -107,7 +106,7 @@ types = st.tuples(scalars, st.sampled_from(["", "*"])).map("".join)
     st.lists(st.tuples(types, names), max_size=8),
     st.lists(st.sampled_from([" ", "\n", "/**/", "\t"]), min_size=9),
 )
-def test_any_list_of_parameters(parameters: list[tuple[str, str]], blanks: list[str]) -> None:
+def test_any_list_of_parameters(parameters, blanks):
     parts = [
         f"{blank}{kind}{blank or ' '}{name}" for blank, (kind, name) in zip(blanks, parameters, strict=False)
     ]
@@ -119,7 +118,7 @@ def test_any_list_of_parameters(parameters: list[tuple[str, str]], blanks: list[
 # ---- instances ---------------------------------------------------------------------------------------------
 
 
-def test_names_of_instances() -> None:
+def test_names_of_instances():
     assert instance("k") == "k"
     assert (
         instance("k", (dtypes.float32, 2, "int", True, dtypes.bfloat16))
@@ -130,11 +129,11 @@ def test_names_of_instances() -> None:
         instance("k", (dtypes.complex128,))
 
 
-def packer(parameters: str, *arguments: Any, template: str = "") -> Packer:
+def packer(parameters, *arguments, template=""):
     return Packer(parse(f"{template} __global__ void k({parameters}) {{}}")["k"], arguments)
 
 
-def test_template_arguments_are_put_in() -> None:
+def test_template_arguments_are_put_in():
     made = packer(
         "T* p, T t, acc_t<T> a, I i, acc_t<double> d, View<T, N> v, acc_t<T>* q, const T c",
         dtypes.float16,
@@ -146,7 +145,7 @@ def test_template_arguments_are_put_in() -> None:
     assert made.kinds == ("pointer", "__half", "float", "int", "double", "struct", "pointer", "__half")
 
 
-def test_defaults_of_templates() -> None:
+def test_defaults_of_templates():
     template = "template <class T, class I = long long, bool B = false>"
     assert packer("T t, I i", dtypes.int8, template=template).kinds == ("signed char", "long long")
     assert packer("T t, I i", dtypes.int8, "unsigned", template=template).kinds == ("signed char", "unsigned")
@@ -158,7 +157,7 @@ def test_defaults_of_templates() -> None:
 
 
 @pytest.mark.parametrize("dtype", CPP, ids=str)
-def test_accumulators(dtype: dtypes.DType) -> None:
+def test_accumulators(dtype):
     kinds = packer("acc_t<T> a", dtype, template="template <class T>").kinds
     assert kinds == ("float" if dtype.narrow or dtype is dtypes.float32 else CPP[dtype],)
 
@@ -166,7 +165,7 @@ def test_accumulators(dtype: dtypes.DType) -> None:
 # ---- arguments ---------------------------------------------------------------------------------------------
 
 
-def test_the_layout_of_arguments() -> None:
+def test_the_layout_of_arguments():
     made = packer(
         "bool b, short s, bool c, int i, float* p, float f, double d, Box x, char z, Box y, long long q"
     )
@@ -179,7 +178,7 @@ def test_the_layout_of_arguments() -> None:
         assert struct.unpack_from("<" + form, data, offset) == (value,)
 
 
-def test_pointers() -> None:
+def test_pointers():
     made = packer("float* a, const void* b, int* c, float** d")
     buffer = emulated().alloc(4)
     data, _ = made.pack([buffer, SimpleNamespace(ptr=77), None, 0])
@@ -188,7 +187,7 @@ def test_pointers() -> None:
     assert named == [("a", buffer.ptr), ("b", 77), ("c", 0), ("d", 5)]
 
 
-def test_numbers_from_numpy_and_integers_for_floats() -> None:
+def test_numbers_from_numpy_and_integers_for_floats():
     made = packer(
         "int i, float f, double d, bool b, float g, T h", dtypes.float16, template="template <class T>"
     )
@@ -198,7 +197,7 @@ def test_numbers_from_numpy_and_integers_for_floats() -> None:
 
 
 @given(st.floats(width=32))
-def test_bfloat16_is_rounded_to_nearest_even(value: float) -> None:
+def test_bfloat16_is_rounded_to_nearest_even(value):
     data, _ = packer("T t", dtypes.bfloat16, template="template <class T>").pack([value])
     expected = np.zeros(1, np.uint16)
     narrow(np.array([value], np.float32), dtypes.bfloat16, expected)
@@ -210,7 +209,7 @@ def test_bfloat16_is_rounded_to_nearest_even(value: float) -> None:
 @given(
     st.integers(-(2**70), 2**70), st.sampled_from(["signed char", "short", "int", "long long"]), st.booleans()
 )
-def test_integers_fit_or_are_refused(value: int, kind: str, unsigned: bool) -> None:
+def test_integers_fit_or_are_refused(value, kind, unsigned):
     bits = {"signed char": 8, "short": 16, "int": 32, "long long": 64}[kind]
     made = packer(f"{'unsigned ' + kind.removeprefix('signed ') if unsigned else kind} n")
     low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -228,7 +227,7 @@ class Odd:
 
 
 # parameters, arguments, what the message names
-WRONG: list[tuple[str, list[Any], str]] = [
+WRONG = [
     ("int n", [], "0 arguments for 1 parameter"),
     ("int n", [1, 2], r"2 arguments for 1 parameter\n  why: the kernel is k\(int n\); given: int, int"),
     ("int n", [1.0], "1.0 is not valid for `int n`"),
@@ -267,17 +266,17 @@ WRONG: list[tuple[str, list[Any], str]] = [
 
 
 @pytest.mark.parametrize(("parameters", "args", "named"), WRONG)
-def test_wrong_arguments(parameters: str, args: list[Any], named: str) -> None:
+def test_wrong_arguments(parameters, args, named):
     with pytest.raises(KernelError, match=f"^kernel k: {named}"):
         packer(parameters).pack(args)
 
 
-def test_half_that_overflows() -> None:
+def test_half_that_overflows():
     with pytest.raises(KernelError, match=r"70000\.0 is not valid for `T t`"):
         packer("T t", dtypes.float16, template="template <class T>").pack([70000.0])
 
 
-def test_signatures_are_values() -> None:
+def test_signatures_are_values():
     text = "template <class T> __global__ void k(T* x) {}"
     first, second = parse(text)["k"], parse(text)["k"]
     assert isinstance(first, Signature)

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
-from tinytensor.op import Op, Spec, Specs
+from tinytensor.op import Grads, Needs, Op, Saved, Spec, Specs
 from tinytensor.ops.elementwise.arithmetic import multiply
 
 

@@ -1,13 +1,17 @@
-"""`tt.func.vmap` beside the op table: nesting, transforms, randomness, writes, modules and errors."""
+"""`tt.func.vmap` beside the op table: nesting, transforms, randomness, writes, modules, errors, programs."""
 
 import itertools
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from tests import FULL
 from tests.helpers import op_functions as ops
+from tests.helpers.view_programs import BACKWARD_VIEWS, VIEWS, WRITES, Statement, base_shape, draw
+from tests.ops.test_view_programs import step
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError, TransformError
 from tinytensor.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
 
@@ -339,7 +343,7 @@ def test_a_shared_tensor_cannot_be_written(writes: Any) -> None:
         lambda x: x.masked_fill_(x > 0, 0.5),
         lambda x: x.scatter_add_(0, (x > 0).astype(tt.int64), x * 2),
         lambda x: x.fill_(2.0),
-        lambda x: x.addcmul_(x * 2, x + 1),
+        lambda x: x.lerp_(x * 2, 0.25),
         lambda x: x.copy_(x.flip()),
         lambda x: (x.__setitem__(x > 0, 0.5), x)[1],
     ],
@@ -409,7 +413,7 @@ def test_a_target_like_a_sample_can_be_written() -> None:
         parts = [x.new_zeros(3), x.new_full((3,), 2.0), x.new_ones((3,))]
         for part in parts:
             part += x
-        return parts[0] + parts[1] + parts[2] + x.new_tensor([1.0, 2.0, 3.0])
+        return parts[0] + parts[1] + parts[2] + tt.tensor([1.0, 2.0, 3.0])
 
     near(vmap(g)(X), 3 * X.numpy() + [4.0, 5.0, 6.0])
     near(vmap(f)(X), np.roll(X.numpy(), 1, 1))
@@ -472,3 +476,56 @@ READS: list[Any] = [  # elements of a sample
 def test_wrong_calls(call: Any, error: type[Exception], word: str) -> None:
     with pytest.raises(error, match=word):
         call()
+
+
+PROGRAMS = 4_000 if FULL else 150
+CHUNK = 50
+KINDS = VIEWS * 2 + BACKWARD_VIEWS * 2 + WRITES
+
+
+def program(seed: int) -> tuple[tuple[int, ...], list[Statement]]:
+    """A shape, and statements that run on a tensor of this shape while gradients are recorded."""
+    rnd = Random(seed)
+    shape = base_shape(rnd)
+    variables = [tt.ones(*shape, dtype=tt.float64, requires_grad=True) * 1.0]
+    statements: list[Statement] = []
+    for _ in range(rnd.randint(4, 12)):
+        if (s := draw(rnd, KINDS, [t.shape for t in variables])) is None:
+            continue
+        try:
+            step(variables, s)
+        except tt.GradError:  # the target overlaps itself, or is one of several views
+            continue
+        statements.append(s)
+    return shape, statements
+
+
+def result(statements: list[Statement], x: tt.Tensor) -> tt.Tensor:
+    """A number that depends on all variables at the end of a program."""
+    variables = [x * 1.0]
+    for s in statements:
+        step(variables, s)
+    return sum((v * v).sum() * (i + 1) for i, v in enumerate(variables))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("start", range(0, PROGRAMS, CHUNK))
+def test_programs_of_views_and_writes(start: int) -> None:
+    for seed in range(start, start + CHUNK):
+        shape, statements = program(seed)
+        f = lambda x, statements=statements: result(statements, x)  # noqa: E731
+        try:
+            f(tt.ones(*shape, dtype=tt.float64, requires_grad=True))
+        except tt.GradError:  # it reads one of several views after a write to their base
+            continue
+        xs = tt.tensor(np.random.default_rng(seed).normal(size=(2, 3, *shape)))
+        slope = lambda x, f=f: jvp(f, (x,), (x * x,))[1]  # noqa: E731
+        for g in (f, grad(f), slope)[: 3 if seed % 5 == 0 else 2]:
+            wanted = np.stack([np.stack([g(x).numpy() for x in row]) for row in xs])
+            found = vmap(vmap(g, in_dims=-1), in_dims=1)(xs.moveaxis(1, -1).moveaxis(0, 1)).numpy()
+            np.testing.assert_allclose(
+                found,
+                wanted,
+                rtol=1e-9,
+                atol=1e-9,
+                err_msg=f"seed {seed}, {shape}: {', '.join(map(str, statements))}",
+            )

@@ -28,6 +28,7 @@ from tinytensor.autograd.hooks import run_tensor_hooks
 from tinytensor.autograd.modes import grad_enabled, in_backward
 from tinytensor.errors import GradError
 from tinytensor.events import around, fire, observers
+from tinytensor.op import Saved
 from tinytensor.runtime.forks import ACCUMULATION, lock_for_forks
 from tinytensor.tensor import Tensor, wrap
 
@@ -126,10 +127,11 @@ class Pass:
             self.shown = True
             out, kept = node.extra.run_before(out)
             self.kept += [(t, self.algebra.clone(g)) for t, g in kept]
-        if self.keys is None:
-            return out
-        self.found.update({key: g for key, g in zip(keys, out, strict=True) if key in self.keys})
-        return out if node in self.good else None
+        if self.keys is not None:
+            self.found.update({key: g for key, g in zip(keys, out, strict=True) if key in self.keys})
+            if node not in self.good:
+                return None
+        return out if any([g is not None for g in out]) else None  # hooks may stop a gradient
 
     def visit(self, node: Node, out: list[Any]) -> Sequence[Tensor | None]:
         """Run the node's backward: gradients of its inputs. Those of its outputs are released."""
@@ -138,7 +140,7 @@ class Pass:
         else:
             needs = tuple([is_on_the_way(p, self.good, self.keys) for p in node.parents])
         back: Sequence[Tensor | None] = node.op.backward(
-            tuple(out), Saved(node) if node.saved else None, needs
+            tuple(out), SavedTensors(node) if node.saved else None, needs
         )
         if not self.retain and node.saved:
             node.saved = FREED
@@ -296,7 +298,7 @@ def _measure_fresh() -> tuple[int, int]:
 _FRESH_TENSOR, _FRESH_STORAGE = _measure_fresh()
 
 
-class Saved:
+class SavedTensors:
     """Saved tensors of a node, by name. Each access checks the version and reattaches the edge, unless the
     `history` of the tensors is not asked for.
     """
@@ -313,7 +315,7 @@ class Saved:
 
 
 def edge_to(saved: Saved, i: int) -> Edge:
-    """Where the gradient of input i of a node goes."""
+    """The edge along which the gradient of input i of a node flows."""
     return saved._node.parents[i]
 
 

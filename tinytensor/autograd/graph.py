@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from tinytensor.autograd.hooks import Extra, Grads, Removable
+from tinytensor.autograd.hooks import Extra, Removable
 from tinytensor.dtypes import DType
 from tinytensor.layout import Layout
-from tinytensor.op import Op
+from tinytensor.op import Grads, Op
 from tinytensor.tensor import Meta, Tensor
 
 __all__ = ["Node"]
 
-Needs = tuple[bool, ...]
 Edge = Any  # Node | Output | leaf Tensor; as a Union, each use would need a cast
 
 

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from tinytensor.errors import DeviceError, GradError
-
-Grads = tuple[Any, ...]  # Tensor | None each; typed so, every op would need asserts
+from tinytensor.op import Grads
 
 
 class Removable:

@@ -33,12 +33,11 @@ class set_grad_enabled(Scope):  # noqa: N801 - a context manager and a decorator
     Args:
         enabled: record history or not.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> with tt.set_grad_enabled(False):
-        ...     y = x * 2
-        >>> y.requires_grad
-        False
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> with tt.set_grad_enabled(False):
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
     """
 
     variable = _grad
@@ -86,12 +85,11 @@ def _steps(inner: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any
 class no_grad(set_grad_enabled):  # noqa: N801
     """Disable autograd recording: results do not require grad.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> with tt.no_grad():
-        ...     y = x * 2
-        >>> y.requires_grad
-        False
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> with tt.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
     """
 
     def __init__(self) -> None:
@@ -103,22 +101,20 @@ class inference_mode(no_grad):  # noqa: N801
 
     Differs from: PyTorch's, whose results may never be used in a recorded computation; here they may.
 
-    Example:
-        >>> with tt.inference_mode():
-        ...     tt.is_grad_enabled()
-        False
+    >>> with tt.inference_mode():
+    ...     tt.is_grad_enabled()
+    False
     """
 
 
 class enable_grad(set_grad_enabled):  # noqa: N801
     """Enable autograd recording inside a `no_grad` block.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> with tt.no_grad(), tt.enable_grad():
-        ...     y = x * 2
-        >>> y.requires_grad
-        True
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> with tt.no_grad(), tt.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
     """
 
     def __init__(self) -> None:
@@ -131,9 +127,8 @@ def is_grad_enabled() -> bool:
     Returns:
         True unless inside `no_grad`.
 
-    Example:
-        >>> tt.is_grad_enabled()
-        True
+    >>> tt.is_grad_enabled()
+    True
     """
     return grad_enabled()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, ClassVar, Self
 
-__all__ = ["Scope"]
-
 # Blocks that run, the innermost last, with the value outside: of each thread and task its own.
 _entered: ContextVar[tuple[tuple[Scope, Any], ...]] = ContextVar("tinytensor_entered", default=())
 

@@ -7,7 +7,6 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,7 +29,7 @@ from tinytensor.commands.options import parser
 from tinytensor.dispatch.launch import limited_blocks
 from tinytensor.emulator.check.counts import KernelCount
 from tinytensor.emulator.check.report import CheckReport
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, nearest
 from tinytensor.lab.kernels.kernel_view import replay_of
 from tinytensor.op_table import Row
 from tinytensor.runtime.cuda.nvrtc import signatures
@@ -67,7 +66,7 @@ def replay(words: Sequence[str]) -> int:
 
 
 def calls_of(file: str, wanted: str | None = None, *, looping: bool = False) -> dict[str, OnDevice]:
-    """What `check` runs for a .cu file, by names: functions of the device.
+    """The calls that `check` runs for a .cu file, by name: functions of the device.
 
     Args:
         file: without its ending.
@@ -172,19 +171,17 @@ def _found(name: str, command: str) -> dict[str, str]:
     kernels = {stem: signatures(path) for stem, path in files.items()}
     if found := {stem: name for stem in files if name in kernels[stem]}:
         return found
-    near = get_close_matches(name, {*files, *chain(*kernels.values())}, n=1)
+    near = nearest(name, {*files, *chain(*kernels.values())})
     raise ArgumentError(
         f"{command}: there is no kernel {name!r}",
         why=f"the files are {', '.join(files)}",
-        fix=(f"did you mean {near[0]}? " if near else "")
+        fix=(f"did you mean {near}? " if near else "")
         + "name one of them, a kernel in one of them, all, or a script that ends in .py",
     )
 
 
 def _checked(file: str, kernel: str, options: argparse.Namespace) -> CheckReport:
-    """Run the calls of a file; then again with few blocks, so that each block has several rows or tiles.
-    `kernel`: the one whose instances the report is about; "" for all.
-    """
+    """Run the calls of a file, then again with few blocks; the report is about `kernel`, "" for all."""
     with tt.cuda.check(blocks=options.blocks, record=bool(options.html)) as report:
         for call in calls_of(file, options.dtype).values():
             call("emulated")
@@ -255,9 +252,7 @@ def _check_launches(options: argparse.Namespace) -> tuple[Reports, dict[str, Any
 
 
 def _check_script(options: argparse.Namespace) -> tuple[Reports, int, dict[str, Any]]:
-    """Run a script as `__main__` under the checker; also returns its exit code, and fields with what it
-    printed and the exception that ended it.
-    """
+    """Run a script as `__main__` under the checker: report, exit code, and fields of output and error."""
     path = options.kernel
     if not Path(path).is_file():
         raise ArgumentError(

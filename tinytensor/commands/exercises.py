@@ -24,9 +24,7 @@ KERNELS_OF_OTHERS = {
 
 
 def _exercises(lengths: dict[str, int]) -> dict[str, list[Row]]:
-    """For each .cu file, without ending, the rows with large inputs that list an op of it, or are in the
-    module of its name.
-    """
+    """By .cu file, without ending: the rows with large inputs that list an op of it, or are of its module."""
     # matmul_mma.cu and matmul_sm90.cu have other kernels for the op of matmul.cu, those of attention, too.
     stems = [name.removesuffix("_mma").removesuffix("_sm90") for name in kernel_files(".cu")]
     found: dict[str, list[Row]] = {stem: [] for stem in stems}

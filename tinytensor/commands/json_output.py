@@ -1,4 +1,4 @@
-"""What the commands tell: text and pages, or with `--json` one object on one line of standard output.
+"""Output of the commands: text and pages, or with `--json` one object on one line of standard output.
 
 `docs/developers/json_output.md` describes the objects. `SCHEMA` grows when a field is renamed, removed or
 changes its meaning; new fields may be added without a new version.
@@ -55,7 +55,7 @@ def write_page(options: argparse.Namespace, path: str | None, make: Callable[[],
 
 @dataclass
 class Printed:
-    """What was printed: `text` has the first MOST_PRINTED bytes."""
+    """Printed text: `text` has the first MOST_PRINTED bytes."""
 
     text: str = ""
 

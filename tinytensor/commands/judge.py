@@ -79,7 +79,7 @@ def main(words: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class _Said:
-    """What the command tells of a verdict: as text and fields, with the page of `--html`."""
+    """Output of a verdict: text and fields, with the page of `--html`."""
 
     solved: bool
     score: int
@@ -151,9 +151,7 @@ def _end_with_parent() -> None:
 
 
 def _for_gpu(program: Program, dtype: str) -> str | None:
-    """What NVRTC says about the kernels, for compute capability 8.0; None if it is not installed. It has no
-    part in the judgment, which is the same on machines without it.
-    """
+    """What NVRTC says for sm_80, which has no part in the judgment; None if it is not installed."""
     if not nvrtc.available():
         return None
     kernels = [step.kernel for step in program.steps]

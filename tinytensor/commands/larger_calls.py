@@ -4,7 +4,7 @@ several chunks of a scan, tiles with ragged edges, tensor cores.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 import tinytensor as tt
 from tinytensor.dispatch.launch import Launch, view_of
-from tinytensor.op_table.row import FLOATS
+from tinytensor.op_table.row import FLOATS, as_tuple
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention.attention import heads, problem, scaled_dot_product_attention
 from tinytensor.ops.matmul import gemm
@@ -25,18 +25,8 @@ from tinytensor.random_streams import Stream
 from tinytensor.runtime import runtime_of
 
 Tensors = list[tt.Tensor]
-
-
-@dataclass(frozen=True)
-class Larger:
-    """A call with larger tensors, for the kernels of these files. `run` gets one of `dtypes`, which `check`
-    runs, and the device; from the same numbers each time it returns results and gradients.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    run: Callable[[str, str], Tensors]
-    dtypes: tuple[str, ...] = ("float32",)
+Function = Callable[..., Any]  # of tensors; returns one, or several
+Calls = list[tuple[Any, ...]]  # a Function, and the shapes of its tensors
 
 
 def drawn(device: str, dtype: str, *shape: int, seed: int = 0) -> tt.Tensor:
@@ -47,263 +37,210 @@ def drawn(device: str, dtype: str, *shape: int, seed: int = 0) -> tt.Tensor:
     return tt.tensor(values).astype(dtype).to(device)
 
 
-def with_gradients(call: Callable[..., tt.Tensor], *inputs: tt.Tensor) -> Tensors:
-    """The result of a call, and the gradients of all inputs."""
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    y = call(*leaves)
-    grad = drawn(str(y.device), y.dtype.name, *y.shape, seed=9)
-    return [y, *[g for g in tt.grad(y, leaves, grad) if g is not None]]
+def with_gradients(call: Function, *inputs: tt.Tensor) -> Tensors:
+    """The results of a call, and the gradients of the inputs."""
+    given = [x.detach().requires_grad_(x.dtype.is_floating) for x in inputs]
+    ys = as_tuple(call(*given))
+    ends = [y for y in ys if y.requires_grad]
+    starts = [drawn(str(y.device), y.dtype.name, *y.shape, seed=9) for y in ends]
+    leaves = [x for x in given if x.requires_grad]
+    grads = tt.grad(ends, leaves, starts, allow_unused=True) if ends else ()
+    return [*ys, *[g for g in grads if g is not None]]
 
 
-def written_in_place(dtype: str, device: str) -> Tensors:
-    """Several blocks write where they read: each element once."""
-    x = drawn(device, dtype, 9001)
-    x *= 3.0
-    return [x]
+@dataclass(frozen=True)
+class Larger:
+    """Calls for the kernels of these files, in dtypes that `check` runs; `tf32`: float32 on tensor cores."""
+
+    name: str
+    files: tuple[str, ...]
+    calls: Sequence[tuple[Any, ...]]
+    dtypes: tuple[str, ...] = ("float32",)
+    tf32: bool = False
+
+    def run(self, dtype: str, device: str) -> Tensors:
+        """Results and gradients, from the same numbers each time."""
+        before, tt.config.tf32 = tt.config.tf32, self.tf32
+        try:
+            found = []
+            for call, *shapes in self.calls:
+                xs = [drawn(device, dtype, *shape, seed=i) for i, shape in enumerate(shapes)]
+                found += with_gradients(call, *xs)
+            return found
+        finally:
+            tt.config.tf32 = before
+
+
+def plain(call: Function) -> Function:
+    """A function without gradients."""
+    return tt.no_grad()(call)
 
 
 # ---- rows, reductions and scans ----------------------------------------------------------------------------
 
 
-def reduced(name: str, dtype: str, device: str) -> Tensors:
+def reduced(name: str) -> Calls:
     """Several blocks for one row, and for columns; many rows, short and long, and columns; rows of 8 elements
     that begin at no multiple of 16 bytes.
     """
-    call, shapes = getattr(tt, name), [(8201,), (9001, 3), (600, 20), (3, 2101), (40, 700)]
-    axes = (None, 0, 1, 1, 0)
-    results = [call(drawn(device, dtype, *s), axis=axis) for s, axis in zip(shapes, axes, strict=True)]
-    cut = drawn(device, dtype, 20, 6, 12)[:, ::2, 1:9]
-    return results if name == "argmin" else [*results, call(cut, axis=(0, 2))]
+    call = plain(getattr(tt, name))
+    shapes = {(8201,): None, (9001, 3): 0, (600, 20): 1, (3, 2101): 1, (40, 700): 0}
+    calls: Calls = [(partial(call, axis=axis), shape) for shape, axis in shapes.items()]
+    cut = (lambda x: call(x[:, ::2, 1:9], axis=(0, 2))), (20, 6, 12)
+    return calls if name == "argmin" else [*calls, cut]
 
 
-def scanned(name: str, dtype: str, device: str) -> Tensors:
+def scanned(name: str) -> Calls:
     """Several chunks of a line, along memory and across; many lines, short and long."""
-    results, shapes = [], [((8201,), 0), ((301, 3), 0), ((600, 20), 1), ((3, 2101), 1), ((20, 600), 0)]
-    for shape, axis in shapes:
-        x = drawn(device, dtype, *shape)
-        if name == "cumulative_prod":  # of numbers near 1
-            x = x * 0.01 + 1.0
-        results += with_gradients(partial(getattr(tt, name), axis=axis), x)
-    return results
+    shapes = {(8201,): 0, (301, 3): 0, (600, 20): 1, (3, 2101): 1, (20, 600): 0}
+
+    def call(axis: int, x: tt.Tensor) -> Any:
+        return getattr(tt, name)(x * 0.01 + 1.0 if name == "cumulative_prod" else x, axis=axis)
+
+    return [(partial(call, axis), shape) for shape, axis in shapes.items()]
 
 
 LONG = [(3, 2101), (1, 16_501)]  # rows that several warps share, with and without room for them in registers
+SOFTMAXES: Calls = [
+    *[(call, shape) for shape in LONG for call in (tt.softmax, tt.log_softmax)],
+    (partial(tt.softmax, axis=0), (70, 5)),
+    (plain(lambda x: tt.softmax(tt.where(x > 0, x, float("-inf")), 0)), (70, 5)),  # as a mask does
+]
 
 
-def softmaxes(dtype: str, device: str) -> Tensors:
-    """Long rows; columns."""
-    rows = [drawn(device, dtype, *shape) for shape in LONG]
-    results = [y for x in rows for call in (tt.softmax, tt.log_softmax) for y in with_gradients(call, x)]
-    columns = drawn(device, dtype, 70, 5)
-    hidden = tt.where(columns > 0, columns, float("-inf"))  # as a mask does
-    return results + with_gradients(lambda x: tt.softmax(x, 0), columns) + [tt.softmax(hidden, 0)]
+def loss_of_rows(call: Function, reduction: str, x: tt.Tensor) -> Any:
+    """Classes in long rows; the second row is ignored."""
+    targets = tt.arange(len(x), device=x.device) * 700
+    return call(x, targets, ignore_index=700, reduction=reduction)
 
 
-def losses(dtype: str, device: str) -> Tensors:
-    """Classes in long rows."""
-    results = []
-    for x in [drawn(device, dtype, *shape) for shape in LONG]:
-        targets = tt.arange(len(x), device=device) * 700
-        for call in (cross_entropy, nll_loss):  # the second row is ignored
-            given = partial(call, targets=targets, ignore_index=700)
-            results += with_gradients(given, x) + with_gradients(partial(given, reduction="none"), x)
-    return results
+LOSSES: Calls = [
+    (partial(loss_of_rows, call, reduction), shape)
+    for shape in LONG
+    for call in (cross_entropy, nll_loss)
+    for reduction in ("mean", "none")
+]
 
 
-def normed(call: Callable[..., tt.Tensor], vectors: int, dtype: str, device: str) -> Tensors:
-    """Long rows, and rows that threads hold in whole vectors."""
-    results = []
-    for shape in [*LONG, (70, 256)]:
-        x = drawn(device, dtype, *shape)
-        *first, last = [drawn(device, dtype, shape[1], seed=1 + i) for i in range(vectors)]
-        results += with_gradients(call, x, *first, last)
-        results += with_gradients(partial(call, x, *first), last)  # of the last one alone
-    return results
+def normed(call: Function, vectors: int) -> Calls:
+    """Long rows, and rows that threads hold in whole vectors; also gradients of the last vector alone."""
 
+    def of_last(*xs: tt.Tensor) -> Any:
+        return call(*[x.detach() for x in xs[:-1]], xs[-1])
 
-def added_and_normed(dtype: str, device: str) -> Tensors:
-    """A sum and its norm in one pass."""
-    x, y = drawn(device, dtype, 70, 256), drawn(device, dtype, 70, 256, seed=1)
-    weight = drawn(device, dtype, 256, seed=2)
-    centered = with_gradients(lambda x, y, w: tt.multiply(*tt.add_layer_norm(x, y, w, w)), x, y, weight)
-    return centered + with_gradients(lambda x, y, w: tt.multiply(*tt.add_rms_norm(x, y, w)), x, y, weight)
+    shapes = [*LONG, (70, 256)]
+    return [(f, shape, *[shape[1:]] * vectors) for shape in shapes for f in (call, of_last)]
 
 
 # ---- elements by index, order and chance -------------------------------------------------------------------
 
 
-def raised(dtype: str, device: str) -> Tensors:
-    """Integers to the power of integers: negative exponents are looked for first."""
-    x = drawn(device, dtype, 3, 300)
-    return [x ** tt.abs(x)]
-
-
-def found_by_mask(dtype: str, device: str) -> Tensors:
-    """More elements than one block counts; a mask that begins at no multiple of 16 bytes."""
-    x = drawn(device, dtype, 9001)
-    later = (x > 1.0)[1:]
-    return [*tt.nonzero(x > 1.0), *tt.nonzero(later), *with_gradients(lambda x: x[x > 1.0], x)]
-
-
-def sorted_in_tiles(dtype: str, device: str) -> Tensors:
+def sorted_in_tiles(x: tt.Tensor) -> Tensors:
     """More than one block can sort."""
-    x = drawn(device, dtype, 2, 2501)
     ordered = tt.sort(x)
     places = tt.searchsorted(ordered[0], x[1, :600])
-    return [
-        ordered,
-        tt.argsort(x, descending=True),
-        *tt.topk(x, 5),
-        *tt.topk(x, 600),
-        tt.sort(x.T, axis=0),
-        places,
-    ]
+    best = [*tt.topk(x, 5), *tt.topk(x, 600)]
+    return [ordered, tt.argsort(x, descending=True), *best, tt.sort(x.T, axis=0), places]
 
 
-def picked_often(dtype: str, device: str) -> Tensors:
-    """So many picks of one row that its gradient is added up in chunks."""
-    picks = tt.arange(150, device=device) // 70
-    return with_gradients(lambda x: x[picks], drawn(device, dtype, 5, 80))
-
-
-def looked_up(dtype: str, device: str) -> Tensors:
-    """More positions of one row than the list of a warp takes."""
-    ids = tt.arange(4200, device=device) // 4000
-    return with_gradients(lambda w: embedding(w, ids), drawn(device, dtype, 3, 8))
-
-
-def gathered(dtype: str, device: str) -> Tensors:
-    """A gradient along an axis that no block holds at once."""
-    index = tt.arange(3 * 2500, device=device).reshape(3, 2500) * 7 % 9001
-    return with_gradients(lambda x: tt.take_along_axis(x, index, 1), drawn(device, dtype, 3, 9001))
-
-
-def transposed(dtype: str, device: str) -> Tensors:
-    """Tiles with ragged edges."""
-    x = drawn(device, dtype, 2, 37, 3, 45)
-    return [x.mT.contiguous(), x.transpose(1, 3).contiguous(), drawn(device, dtype, 70, 9).T.contiguous()]
-
-
-def drawn_at_random(dtype: str, device: str) -> Tensors:
+def drawn_at_random(x: tt.Tensor) -> Tensors:
     """Draws with blocks that are not full, from more classes than one block holds, from probabilities that
     begin at no multiple of 16 bytes.
     """
-    generator, p = tt.Generator(7), tt.abs(drawn(device, dtype, 2, 2101)).clip(0.1, 0.9)
+    generator, p = tt.Generator(7), tt.abs(x).clip(0.1, 0.9)
     return [
         tt.bernoulli(p[0, 1:], generator=generator),
-        tt.rand(1003, dtype=dtype, device=device, generator=generator),
-        tt.randn(1003, dtype=dtype, device=device, generator=generator),
+        *[f(1003, dtype=x.dtype, device=x.device, generator=generator) for f in (tt.rand, tt.randn)],
         tt.multinomial(p, 600, replacement=True, generator=generator),
         *[tt.multinomial(p, n, replacement=False, generator=generator) for n in (5, 600)],
     ]
 
 
-def dropped(dtype: str, device: str) -> Tensors:
-    """Vectors of two doubles, which take half of the bits that are drawn at once."""
-    x, y, weight = drawn(device, dtype, 3, 70), drawn(device, dtype, 3, 70, seed=1), drawn(device, dtype, 70)
-
-    def call(x: tt.Tensor, y: tt.Tensor, w: tt.Tensor) -> tt.Tensor:
-        return tt.multiply(*tt.add_rms_norm(x, y, w, dropout=0.3, generator=tt.Generator(7)))
-
-    return with_gradients(call, x, y, weight)
-
-
 # ---- products, attention and training ----------------------------------------------------------------------
 
 
-def multiplied(dtype: str, device: str) -> Tensors:
-    """Products no size of which is a multiple of a tile; parts of a long inner axis; few rows, or one."""
-    results = []
-    sizes = [(37, 45, 70), (135, 21, 131), (20, 600, 30), (5, 7, 9), (1, 4201, 5), (1, 77, 300)]
-    for rows, inner, columns in sizes:
-        a, b = drawn(device, dtype, rows, inner), drawn(device, dtype, inner, columns, seed=1)
-        results += [a @ b, a @ b.T.contiguous().T, a.T.contiguous().T @ b]
-    batch = drawn(device, dtype, 3, 1, 17, 9), drawn(device, dtype, 2, 9, 33, seed=1)
-    results.append(batch[0] @ batch[1])
-    if dtype in FLOATS:
-        weight, bias = drawn(device, dtype, 45, 70, seed=1), drawn(device, dtype, 70, seed=2)
-        affine = partial(tt.linear, transposed=False)
-        results += with_gradients(affine, drawn(device, dtype, 37, 45), weight, bias)
-    return results
+def linear(x: tt.Tensor, weight: tt.Tensor, bias: tt.Tensor) -> Any:
+    """An affine map, of floats."""
+    return tt.linear(x, weight, bias, transposed=False) if x.dtype.is_floating else ()
 
 
-def multiplied_in_tf32(dtype: str, device: str) -> Tensors:
-    """float32 on tensor cores."""
-    before, tt.config.tf32 = tt.config.tf32, True
-    try:
-        return multiplied(dtype, device)
-    finally:
-        tt.config.tf32 = before
+SIZES = ((37, 45, 70), (135, 21, 131), (20, 600, 30), (5, 7, 9), (1, 4201, 5), (1, 77, 300))
+PRODUCTS: Calls = [  # no size is a multiple of a tile; parts of a long inner axis; few rows, or one
+    *[(plain(tt.matmul), (m, k), (k, n)) for m, k, n in SIZES],
+    *[(plain(lambda a, b: a @ b.T.contiguous().T), (m, k), (k, n)) for m, k, n in SIZES],
+    *[(plain(lambda a, b: a.T.contiguous().T @ b), (m, k), (k, n)) for m, k, n in SIZES],
+    (plain(tt.matmul), (3, 1, 17, 9), (2, 9, 33)),
+    (linear, (37, 45), (45, 70), (70,)),
+]
 
 
-def multiplied_by_warpgroups(dtype: str, device: str) -> Tensors:
+def multiplied_by_warpgroups(a: tt.Tensor, b: tt.Tensor) -> Tensors:
     """The kernel of compute capability 9.0, which the emulated devices do not choose."""
-    a, b = drawn(device, dtype, 72, 600), drawn(device, dtype, 600, 272, seed=1)  # more slabs than stages
     results = []
     for x in (a, a.T.contiguous().T):
         p = gemm.product_of(x.layout, b.layout, False, False)
         plan = gemm.plan_of(p, x.dtype, gemm.by_warpgroups(p, x.dtype, 1))
-        results.append(tt.empty(72, 272, dtype=x.dtype, device=device))
-        launch = Launch(runtime_of(x.device), "matmul")
-        gemm.start(launch, plan, view_of(results[-1]), (view_of(x), view_of(b), None))
-        sums = tt.empty(272, dtype=x.dtype, device=device)  # of the columns of b
-        operands = view_of(x), view_of(b), None
-        gemm.start(launch, plan, view_of(results[-1]), operands, column_sums=view_of(sums))
-        results.append(sums)
+        y, sums = [tt.empty(*shape, 272, dtype=x.dtype, device=x.device) for shape in ((72,), ())]
+        launch, operands = Launch(runtime_of(x.device), "matmul"), (view_of(x), view_of(b), None)
+        gemm.start(launch, plan, view_of(y), operands)
+        gemm.start(launch, plan, view_of(y), operands, column_sums=view_of(sums))  # of the columns of b
+        results += [y, sums]
     return results
 
 
-def multiplied_by_packed(dtype: str, device: str) -> Tensors:
+def multiplied_by_packed(x: tt.Tensor) -> Tensors:
     """Weights of all kinds of blocks; those of 34 bytes are aligned to 2 alone."""
-    x, results = drawn(device, dtype, 3, 512), []
+    results = []
     for kind in tt.QUANTIZED:
-        weight = tt.quantize(drawn("cpu", "float32", 20, 512, seed=1), kind).to(device)
+        weight = tt.quantize(drawn("cpu", "float32", 20, 512, seed=1), kind).to(x.device)
         results += [tt.dequantize(weight, kind), tt.quantized_linear(x, weight, kind, rounded=True)]
     return results
 
 
-def attended(size: int, dtype: str, device: str) -> Tensors:
+def attended(size: int) -> Calls:
     """Several tiles of queries and keys with ragged edges, with and without a mask; no query; a short one."""
-    attention = scaled_dot_product_attention
-    q, k, v = (drawn(device, dtype, 1, 1, n, size, seed=i) for i, n in enumerate((37, 70, 70)))
-    mask = drawn(device, "float32", 37, 70, seed=3) > -0.5
-    results = with_gradients(partial(attention, mask=mask), q, k, v)
-    results += with_gradients(attention, q[:, :, :0], k, v)
-    for tokens, dropout in ((69, 0.2), (69, 0.0), (5, 0.0)):
-        qkv = drawn(device, dtype, 1, tokens, 3 * size)
-        packed = partial(tt.causal_self_attention, n_head=1, dropout=dropout)
-        results += with_gradients(lambda x, packed=packed: packed(x, generator=tt.Generator(7)), qkv)
-    return results
+
+    def masked(q: tt.Tensor, k: tt.Tensor, v: tt.Tensor) -> tt.Tensor:
+        mask = drawn(str(q.device), "float32", 37, 70, seed=3) > -0.5
+        return scaled_dot_product_attention(q, k, v, mask=mask)
+
+    def packed(dropout: float, x: tt.Tensor) -> tt.Tensor:
+        return tt.causal_self_attention(x, n_head=1, dropout=dropout, generator=tt.Generator(7))
+
+    keys = [(1, 1, 70, size)] * 2
+    return [
+        (masked, (1, 1, 37, size), *keys),
+        (scaled_dot_product_attention, (1, 1, 0, size), *keys),
+        *[(partial(packed, dropout), (1, n, 3 * size)) for n, dropout in ((69, 0.2), (69, 0.0), (5, 0.0))],
+    ]
 
 
-def attended_by_warpgroups(dtype: str, device: str) -> Tensors:
+def attended_by_warpgroups(dropout: float, *qkv: tt.Tensor) -> tt.Tensor:
     """Forward by the kernel of compute capability 9.0, which the emulated devices do not choose."""
-    results = []
-    for size, dropout in ((64, 0.0), (64, 0.2), (128, 0.0), (128, 0.2)):
-        q, k, v = [view_of(drawn(device, dtype, 1, 1, 330, size, seed=i)) for i in range(3)]
-        results.append(tt.empty(1, 1, 330, size, dtype=dtype, device=device))
-        at = heads(y=view_of(results[-1]), q=q, k=k, v=v)
-        launch = Launch(runtime_of(results[-1].device), "attention")
-        what = problem(q, k, v, True, size**-0.5, dropout, launch.stream(Stream(7, 0)))
-        instance = attention_tiles.hopper(what, at, None)
-        assert instance
-        attention_tiles.forward_by_warpgroups(launch, what, instance, at, None)
-    return results
+    q, k, v = map(view_of, qkv)
+    result = tt.empty_like(qkv[0])
+    at = heads(y=view_of(result), q=q, k=k, v=v)
+    launch = Launch(runtime_of(result.device), "attention")
+    what = problem(q, k, v, True, result.shape[-1] ** -0.5, dropout, launch.stream(Stream(7, 0)))
+    instance = attention_tiles.hopper(what, at, None)
+    assert instance
+    attention_tiles.forward_by_warpgroups(launch, what, instance, at, None)
+    return result
 
 
-def rounded(dtype: str, device: str) -> Tensors:
+def rounded(x: tt.Tensor) -> Tensors:
     """Parameters that autocast rounds, one of which begins at no multiple of 16 bytes."""
+    device = str(x.device)
     weights = drawn(device, "float32", 7, 9), drawn(device, "float32", 64, seed=1)[1:].reshape(7, 9)
-    with tt.autocast(getattr(tt, dtype)):
+    with tt.autocast(x.dtype):
         return [y for w in weights for y in with_gradients(tt.matmul, drawn(device, "float32", 5, 7), w)]
 
 
-def stepped(dtype: str, device: str) -> Tensors:
+def stepped(*params: tt.Tensor) -> Tensors:
     """A step of AdamW with clipped gradients: of one tensor, and of several with ends within a block. The
     last gradient begins at no multiple of 16 bytes, as a part of a larger tensor does.
     """
-    shapes = [(300, 7), (5,), (70,)]
-    params = [drawn(device, dtype, *shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
+    device, dtype = str(params[0].device), params[0].dtype.name
     for p in params:
         p.grad = drawn(device, dtype, *p.shape, seed=9)
     params[2].grad = drawn(device, dtype, 71, seed=9)[1:]
@@ -313,42 +250,71 @@ def stepped(dtype: str, device: str) -> Tensors:
     return [p.detach() for p in params]
 
 
+def arange(like: tt.Tensor, count: int) -> tt.Tensor:
+    """The first integers, on the device of a tensor."""
+    return tt.arange(count, device=like.device)
+
+
+HALF = ("bfloat16",)
 LARGER = [
-    Larger("in place", ("arithmetic",), written_in_place),
+    Larger("in place", ("arithmetic",), [(plain(lambda x: tt.clone(x).mul_(3.0)), (9001,))]),
+    *[Larger(n, ("reduction",), reduced(n)) for n in ("sum", "any")],
+    Larger("var", ("statistics",), reduced("var")),
+    *[Larger(n, ("min_max",), reduced(n)) for n in ("max", "argmin")],
+    *[Larger(n, ("scan",), scanned(n)) for n in ("cumulative_sum", "cumulative_prod")],
+    Larger("softmax", ("softmax",), SOFTMAXES),
+    Larger("losses", ("cross_entropy", "loss"), LOSSES),
+    Larger("layer_norm", ("layer_norm",), normed(layer_norm, 2)),
+    Larger("rms_norm", ("rms_norm",), normed(rms_norm, 1)),
+    Larger("add_norm", ("add_norm",), [
+        (lambda x, y, w: tt.multiply(*tt.add_layer_norm(x, y, w, w)), (70, 256), (70, 256), (256,)),
+        (lambda x, y, w: tt.multiply(*tt.add_rms_norm(x, y, w)), (70, 256), (70, 256), (256,)),
+    ]),
+    # vectors of two doubles take half of the bits that are drawn at once
+    Larger("norm of doubles", ("add_norm",), [
+        (lambda x, y, w: tt.multiply(*tt.add_rms_norm(x, y, w, dropout=0.3, generator=tt.Generator(7))),
+         (3, 70), (3, 70), (70,)),
+    ], ("float64",)),
+    Larger("powers", ("power",), [(lambda x: x ** tt.abs(x), (3, 300))], ("int64",)),
+    # more elements than one block counts; a mask that begins at no multiple of 16 bytes
+    Larger("mask", ("mask_select",), [
+        (plain(lambda x: [*tt.nonzero(x > 1.0), *tt.nonzero((x > 1.0)[1:])]), (9001,)),
+        (lambda x: x[x > 1.0], (9001,)),
+    ]),
+    Larger("sort", ("sorting",), [(plain(sorted_in_tiles), (2, 2501))]),
+    # so many picks of one row that its gradient is added up in chunks
+    Larger("getitem", ("selection", "indexing"), [(lambda x: x[arange(x, 150) // 70], (5, 80))]),
+    # more positions of one row than the list of a warp takes
+    Larger("embedding", ("embedding",), [(lambda w: embedding(w, arange(w, 4200) // 4000), (3, 8))]),
+    # a gradient along an axis that no block holds at once
+    Larger("gather", ("gather_along",), [
+        (lambda x: tt.take_along_axis(x, arange(x, 7500).reshape(3, 2500) * 7 % 9001, 1), (3, 9001)),
+    ]),
+    Larger("contiguous", ("manipulation",), [  # tiles with ragged edges
+        (plain(lambda x: x.mT.contiguous()), (2, 37, 3, 45)),
+        (plain(lambda x: x.transpose(1, 3).contiguous()), (2, 37, 3, 45)),
+        (plain(lambda x: x.T.contiguous()), (70, 9)),
+    ]),
+    Larger("random", ("random", "sampling"), [(plain(drawn_at_random), (2, 2101))], ("float32", "float64")),
+    Larger("matmul", ("matmul",), PRODUCTS),
+    Larger("matmul in 16 bits", ("matmul_mma",), PRODUCTS, HALF),
+    Larger("matmul in tf32", ("matmul_mma",), PRODUCTS, tf32=True),
+    Larger("matmul by warpgroups", ("matmul_sm90",),
+           [(plain(multiplied_by_warpgroups), (72, 600), (600, 272))], HALF),  # more slabs than stages
+    Larger("quantized", ("dequantize", "quantized_linear"), [(plain(multiplied_by_packed), (3, 512))]),
+    Larger("attention", ("attention",), attended(24)),
     *[
-        Larger(n, ("reduction", "statistics")[n == "var" :], partial(reduced, n))
-        for n in ("sum", "any", "var")
-    ],
-    *[Larger(n, ("min_max",), partial(reduced, n)) for n in ("max", "argmin")],
-    *[Larger(n, ("scan",), partial(scanned, n)) for n in ("cumulative_sum", "cumulative_prod")],
-    Larger("softmax", ("softmax",), softmaxes),
-    Larger("losses", ("cross_entropy", "loss"), losses),
-    Larger("layer_norm", ("layer_norm",), partial(normed, layer_norm, 2)),
-    Larger("rms_norm", ("rms_norm",), partial(normed, rms_norm, 1)),
-    Larger("add_norm", ("add_norm",), added_and_normed),
-    Larger("powers", ("power",), raised, ("int64",)),
-    Larger("mask", ("mask_select",), found_by_mask),
-    Larger("sort", ("sorting",), sorted_in_tiles),
-    Larger("getitem", ("selection", "indexing"), picked_often),
-    Larger("embedding", ("embedding",), looked_up),
-    Larger("gather", ("gather_along",), gathered),
-    Larger("contiguous", ("manipulation",), transposed),
-    Larger("random", ("random", "sampling"), drawn_at_random, ("float32", "float64")),
-    Larger("norm of doubles", ("add_norm",), dropped, ("float64",)),
-    Larger("matmul", ("matmul",), multiplied),
-    Larger("matmul in 16 bits", ("matmul_mma",), multiplied, ("bfloat16",)),
-    Larger("matmul in tf32", ("matmul_mma",), multiplied_in_tf32),
-    Larger("matmul by warpgroups", ("matmul_sm90",), multiplied_by_warpgroups, ("bfloat16",)),
-    Larger("quantized", ("dequantize", "quantized_linear"), multiplied_by_packed),
-    Larger("attention", ("attention",), partial(attended, 24)),
-    *[
-        Larger(f"attention of {padded}", ("attention_mma",), partial(attended, size), ("bfloat16",))
+        Larger(f"attention of {padded}", ("attention_mma",), attended(size), HALF)
         for padded, size in ((32, 24), (64, 60), (128, 100))
     ],
-    Larger("attention by warpgroups", ("attention_sm90",), attended_by_warpgroups, ("float16", "bfloat16")),
-    Larger("autocast", ("multi_tensor",), rounded, ("bfloat16",)),
-    Larger("optimizer", ("adamw", "multi_tensor"), stepped),
-]
+    Larger("attention by warpgroups", ("attention_sm90",), [
+        (plain(partial(attended_by_warpgroups, dropout)), *[(1, 1, 330, size)] * 3)
+        for size in (64, 128)
+        for dropout in (0.0, 0.2)
+    ], ("float16", "bfloat16")),
+    Larger("autocast", ("multi_tensor",), [(rounded, (1,))], HALF),
+    Larger("optimizer", ("adamw", "multi_tensor"), [(stepped, (300, 7), (5,), (70,))]),
+]  # fmt: skip
 
 
 def larger_of(file: str) -> list[Larger]:

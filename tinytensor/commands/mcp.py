@@ -170,9 +170,7 @@ async def _on_file(name: str, text: str, command: str, *words: str) -> dict[str,
 
 
 async def _command(*words: str) -> dict[str, Any]:
-    """The object that a command prints, with its exit code, and the end of its standard error. A call that is
-    cancelled, and one that takes too long, kills its process.
-    """
+    """The object, exit code and end of standard error of a command; its process is killed if it is late."""
     command = [sys.executable, "-m", "tinytensor", words[0], "--json", *words[1:]]
     try:
         process = await create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)

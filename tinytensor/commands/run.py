@@ -33,7 +33,9 @@ FOUND = 1  # exit code for findings of a program that itself exits with 0
 def main(words: Sequence[str]) -> int:
     """Compile and run a program; returns its exit code, or 1 if the check found a defect."""
     options, sources, arguments = _options(list(words))
-    compiler = CompilerOptions(tuple(map(Path, options.I)), _flags(options), tuple(options.l))
+    flags = [f"-D{name}" for name in options.D] + [f"-f{name}" for name in options.f]
+    flags += [f"-std={options.std}"] if options.std else []
+    compiler = CompilerOptions(tuple(map(Path, options.I)), tuple(flags), tuple(options.l))
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="tinytensor-") as folder:
         program = _built(sources, Path(folder), options.check, compiler)
         tell = None if options.json else _tell
@@ -64,7 +66,7 @@ def _built(sources: list[Path], folder: Path, check: bool, options: CompilerOpti
 
 
 def _signaled(number: int) -> str:
-    """What a signal that ended the program says about it."""
+    """Explain the signal that ended the program."""
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -116,11 +118,6 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[Path], list[str
                 f"run: {source} does not exist", why="it is to be compiled", fix="check the path"
             )
     return options, sources, arguments
-
-
-def _flags(options: argparse.Namespace) -> tuple[str, ...]:
-    flags = [f"-D{name}" for name in options.D] + [f"-f{name}" for name in options.f]
-    return (*flags, *([f"-std={options.std}"] if options.std else []))
 
 
 def _parser() -> argparse.ArgumentParser:

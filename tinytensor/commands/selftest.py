@@ -87,7 +87,7 @@ def _compared(name: str, device: str, dtype: str) -> str:
 
 
 def differing(row: Row, found: tuple[list[tt.Tensor], list[tt.Tensor]], dtype: str) -> str:
-    """Where the results and gradients of a row differ from those of the CPU; "" if nowhere."""
+    """Differences of the results and gradients of a row from those of the CPU; "" if there are none."""
     bound, expected = BOUNDS.get(row.main_dtype(dtype), 0.0), run(row, "cpu", dtype)
     for what, ours, theirs in zip(("result", "gradient"), found, expected, strict=True):
         for i, (y, reference) in enumerate(zip(ours, theirs, strict=True)):

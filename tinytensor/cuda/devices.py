@@ -11,16 +11,6 @@ from tinytensor.generator import manual_seed as seed_default
 from tinytensor.runtime import runtime_of, started
 from tinytensor.runtime.cuda import runtime as gpu
 
-__all__ = [
-    "device_count",
-    "empty_cache",
-    "is_available",
-    "is_bf16_supported",
-    "manual_seed",
-    "manual_seed_all",
-    "synchronize",
-]
-
 _BF16 = 80  # compute capability times 10 of the first GPUs that multiply bfloat16 matrices
 
 

@@ -28,8 +28,6 @@ from tinytensor.shapes import check_shape
 from tinytensor.storage import Storage, adopt
 from tinytensor.tensor import Tensor, arr, is_tensor, wrap
 
-__all__ = ["Stream", "copy_async", "pinned"]
-
 _pinned: WeakSet[Storage] = WeakSet()
 
 
@@ -174,9 +172,7 @@ def _check(target: Tensor, source: Tensor) -> None:
         )
     if grad_enabled() and requires(source):
         raise GradError(
-            "copy_async: the source requires grad",
-            why="the copy is not recorded",
-            fix="source.detach()",
+            "copy_async: the source requires grad", why="the copy is not recorded", fix="source.detach()"
         )
     check_target(target, grad_enabled() and has_history(target), "copy_async")
 

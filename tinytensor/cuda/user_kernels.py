@@ -28,15 +28,6 @@ from tinytensor.runtime.kernel_cache import cache_folder, write_private
 from tinytensor.runtime.signature import CPP, Parameter, Signature, canonical, parse, spelled
 from tinytensor.tensor import Tensor, is_tensor
 
-__all__ = [
-    "CheckReport",
-    "Kernel",
-    "check",
-    "kernel",
-    "pointer",
-]
-
-
 # Pointers to these types accept tensors of any dtype: built-in vectors are used to move bytes.
 RAW = re.compile(r"void|(u?(char|short|int|long|longlong)|float|double|half|(__)?nv_bfloat16|__half)[1-4]+")
 

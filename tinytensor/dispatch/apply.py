@@ -206,7 +206,7 @@ def _output(op: Op, k: int, xs: Sequence[Any], result: Result, device: Device) -
 
 
 def _choose(op: Op, plan: Plan) -> Callable[..., None]:
-    """How the outputs of a call are computed: `Plan.run`."""
+    """The function that computes the outputs of a call: `Plan.run`."""
     if plan.device is not cpu:
         return _compute_elementwise if plan.compute is not None else _compute_on_device
     if plan.observed:
@@ -217,20 +217,20 @@ def _choose(op: Op, plan: Plan) -> Callable[..., None]:
 
 
 def _compute_elementwise(op: Any, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
-    """By the functor of the op, on a device."""
+    """Launch the functor of the op on a device."""
     assert plan.compute is not None
     plan.launched = on_device(op, xs, view_of(outs[0]), plan.compute, op.untyped, plan.launched)
 
 
 def _compute_on_device(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], _: Any) -> None:
-    """By the kernels of the op, or of a library."""
+    """Launch the kernels of the op, or call a library."""
     launch.run(op, plan.device, outs, xs)
 
 
 def _compute_or_capture(
     op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]
 ) -> None:
-    """On the CPU, at once or as a step of the graph that this thread captures."""
+    """Compute on the CPU, at once or as a step of the graph that this thread captures."""
     if (graph := capturing()) is not None:
         direct = plan.direct if plan.compute is None else None
         host_work.note(graph, op, outs, xs, plan.compute, direct)
@@ -241,7 +241,7 @@ def _compute_or_capture(
 
 
 def _compute_small(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
-    """On the CPU: operands that the op's code takes as they are stored."""
+    """Compute on the CPU operands that the op's code takes as they are stored."""
     if config.debug:
         _compute(op, plan, outs, xs, arrays)
     else:
@@ -249,7 +249,7 @@ def _compute_small(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], a
 
 
 def _compute(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
-    """On the CPU: any sizes, dtypes and layouts."""
+    """Compute on the CPU operands of any sizes, dtypes and layouts."""
     try:
         host_work.run(op, outs, xs, arrays, plan.compute)
     except (MemoryError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""How ops, views and in-place writes run on batched tensors: the rules that `Op.vmap` may be.
+"""Batching rules of vmap for ops, views and in-place writes: the values of `Op.vmap`.
 
 A rule gets a `Samples`: the call, with values whose first axis is the batch. It runs ordinary ops on them,
 which are recorded as usual, and may be batched at a level further out.
@@ -12,9 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched, Level, Levels, active, batched, innermost
 from tinytensor.dispatch.apply import run_op
 from tinytensor.dispatch.elementwise import Elementwise
@@ -22,7 +19,7 @@ from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.errors import TransformError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, conditions, fields_of, register
+from tinytensor.op import Grads, Needs, Op, Saved, Spec, conditions, fields_of, register
 from tinytensor.tensor import Tensor, empty
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -359,8 +356,6 @@ class ViewOfSamples(ViewOp):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the gradient of the view, of each sample."""
-        if grads[0] is None:
-            return (None,)
         level = Batch(self.shape_in[0])
         with Levels((*active(), level)):
             (grad,) = self.one.backward((batched(grads[0], level),), saved, needs)

@@ -11,8 +11,7 @@ from tinytensor.device import Device, cpu
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, GradError
-from tinytensor.op import Spec, registry
-from tinytensor.tensor import Tensor
+from tinytensor.op import Spec, Tensor, registry
 
 
 def common_device(what: str, items: Sequence[Any]) -> Device:

@@ -38,13 +38,7 @@ from tinytensor.storage import alloc, over
 from tinytensor.tensor import Tensor, arr, wrap
 
 
-def run(
-    op: Op,
-    outs: Sequence[Any],
-    ins: Sequence[Any],
-    arrays: list[Any],
-    dtype: DType | None,
-) -> None:
+def run(op: Op, outs: Sequence[Any], ins: Sequence[Any], arrays: list[Any], dtype: DType | None) -> None:
     """Compute the outputs with the op's C++ kernel or its NumPy code; 16-bit floats are computed in float32.
 
     `arrays` are the inputs as they are stored; `dtype` is that in which an elementwise op computes.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinytensor.autograd import backward
-from tinytensor.autograd.backward import FREED, Saved
+from tinytensor.autograd.backward import FREED, SavedTensors
 from tinytensor.autograd.graph import Algebra, Edge, Node, count_edges, key_of, leads_to
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.apply import run_op
@@ -47,8 +47,8 @@ class Tangents:
 
     @property
     def saved(self) -> Any:
-        """What the op has saved, by name, with its history if that is needed; None if it saves nothing."""
-        return Saved(self.node, history=grad_enabled()) if self.node.saved else None
+        """Tensors that the op saved, by name, with history if needed; None if it saves nothing."""
+        return SavedTensors(self.node, history=grad_enabled()) if self.node.saved else None
 
     @property
     def op(self) -> Any:
@@ -57,7 +57,7 @@ class Tangents:
 
     @property
     def needs(self) -> tuple[bool, ...]:
-        """Which inputs have tangents."""
+        """Whether each input has a tangent."""
         return tuple([t is not None for t in self.given])
 
     def outputs(self) -> list[tuple[Shape, DType] | None]:
@@ -132,7 +132,7 @@ def rule_of(op: Op) -> Rule:
 
 
 def twice(call: Tangents) -> Found:
-    """By the backward pass of the op: right for every op.
+    """JVP by two backward passes (double VJP, Townsend 2017): right for every op.
 
     That is linear in the gradients of the outputs, so its own backward pass multiplies tangents by the
     Jacobian. For an output of one element the gradient is the Jacobian.
@@ -180,13 +180,13 @@ def diagonal(call: Tangents) -> Found:
 
 
 def symmetric(call: Tangents) -> Found:
-    """As the gradient: of an op of one input whose Jacobian is its own transpose."""
+    """JVP of an op of one input whose Jacobian is its own transpose: its backward pass."""
     found: Found = call.op.backward(tuple(call.given), call.saved, (True,))
     return found
 
 
 def same_op(call: Tangents) -> Found:
-    """By the op itself: it is linear in all inputs with tangents at once, and has saved the others."""
+    """JVP of an op that is linear in all inputs with tangents at once: the op of the tangents."""
     op, saved = call.node.op, call.saved
     xs: list[Any] = list(call.given)
     for i, name in enumerate(op.inputs):
@@ -197,7 +197,7 @@ def same_op(call: Tangents) -> Found:
 
 
 def product_rule(call: Tangents) -> Found:
-    """By the op itself: it is linear in each input while the others are fixed, as a product is."""
+    """JVP of an op that is linear in each input while the others are fixed, by the product rule."""
     op, saved = call.node.op, call.saved
     parts = [
         run_op(op, *[t if i == j else getattr(saved, n) for j, n in enumerate(op.inputs)])

@@ -22,12 +22,11 @@ from tinytensor.dtypes import DType
 from tinytensor.errors import ShapeError
 from tinytensor.events import fire, observers
 from tinytensor.layout import Layout, contiguous
-from tinytensor.op import Op
+from tinytensor.op import Op, Tensor
 from tinytensor.random_streams import Stream, stream
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.base import Argument, Dim, Kernel, Runtime, TemplateArgument
 from tinytensor.storage import alloc_on
-from tinytensor.tensor import Tensor
 
 BLOCK = 256  # default number of threads per block
 RANKS = (1, 2, 3, 4, 8)  # numbers of axes that kernels are unrolled for

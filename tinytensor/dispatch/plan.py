@@ -25,7 +25,7 @@ _owners: list[dict[Any, Any]] = []  # the `plans` that are not empty
 
 
 class Result(NamedTuple):
-    """What a plan knows about one output."""
+    """One output in a plan."""
 
     spec: Spec
     layout: Layout
@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 
 class Plan:
-    """What is known about a call before its operands' elements are read.
+    """Everything about a call that does not depend on the elements of its operands.
 
     Attributes:
         device: where the op runs.

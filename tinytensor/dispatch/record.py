@@ -38,11 +38,7 @@ def edges_of(xs: Sequence[Any]) -> tuple[Any, ...] | None:
 
 
 def new_node(
-    op: Op,
-    parents: tuple[Any, ...],
-    result: Meta | Layout | None,
-    saved: Any = (),
-    outs: Any = None,
+    op: Op, parents: tuple[Any, ...], result: Meta | Layout | None, saved: Any = (), outs: Any = None
 ) -> Node:
     """A graph node with the given op and parents; `saved` are records as `record` makes them."""
     node = new(Node)
@@ -82,11 +78,7 @@ def requires(t: Tensor) -> bool:
 
 
 def record(
-    op: Op,
-    ins: Sequence[Any],
-    edges: tuple[Any, ...],
-    outs: Sequence[Any],
-    specs: Any = None,
+    op: Op, ins: Sequence[Any], edges: tuple[Any, ...], outs: Sequence[Any], specs: Any = None
 ) -> Node:
     """Record one node for `outs` (tensors, including hidden outputs); `ins` may contain Python numbers."""
     node = new(Node)

@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs, Node
-from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.graph import Node
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, ViewOfSamples
 from tinytensor.dispatch.forward import same_op
@@ -36,9 +34,7 @@ from tinytensor.dispatch.record import new_node
 from tinytensor.dispatch.views import ViewOp, make_view
 from tinytensor.errors import ShapeError
 from tinytensor.layout import Layout, contiguous
-from tinytensor.op import Op, Spec, Specs, per_input, register
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.tensor import Tensor
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, per_input, register
 
 _ZERO = bytes(8)  # the scalar 0 as a kernel argument
 
@@ -207,16 +203,7 @@ class Scatter(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the elements that the view reads."""
-        return (
-            None
-            if grads[0] is None
-            else make_view(grads[0], self.view_op.layout(grads[0].layout), self.view_op),
-        )
-
-
-def scatter(view_op: ViewOp, grad: Tensor | None) -> Tensor | None:
-    """Gradient of a view with respect to its base."""
-    return None if grad is None else apply(Scatter(view_op=view_op), grad)
+        return (make_view(grads[0], self.view_op.layout(grads[0].layout), self.view_op),)
 
 
 def _frame(src: Layout, dst: Layout) -> tuple[int, int]:
@@ -265,7 +252,7 @@ class Reframe(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, added at the elements that were read."""
-        return (None if grads[0] is None else apply(ReframeTranspose(src=self.src, dst=self.dst), grads[0]),)
+        return (apply(ReframeTranspose(src=self.src, dst=self.dst), grads[0]),)
 
 
 Node.reframe = Reframe
@@ -311,7 +298,7 @@ class ReframeTranspose(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the gradient, read at the elements that were added to."""
-        return (None if grads[0] is None else apply(Reframe(src=self.src, dst=self.dst), grads[0]),)
+        return (apply(Reframe(src=self.src, dst=self.dst), grads[0]),)
 
 
 @register
@@ -354,7 +341,7 @@ class Mask(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, and 0 at the elements of dst."""
-        return (None if grads[0] is None else apply(self, grads[0]),)
+        return (apply(self, grads[0]),)
 
 
 @register
@@ -370,8 +357,6 @@ class Assign(Op):
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dbase = grad, and 0 at the elements of the view; dvalue = grad at the elements of the view."""
         g = grads[0]
-        if g is None:
-            return None, None
         base = apply(Mask(src=self.src, dst=self.dst), g) if needs[0] else None
         return base, apply(Reframe(src=self.src, dst=self.dst), g) if needs[1] else None
 

@@ -59,23 +59,18 @@ def init(backend: _Backend = "auto") -> Communicator:
     """
     if backend == "auto":
         backend = "mpi" if started_ranks() > 1 else "local"
-    if backend == "local":
-        return LocalCommunicator()
-    if backend == "mpi":
-        return _all_of_mpi()
-    if backend == "nccl":
-        return _with_gpus()
-    raise _tt.ArgumentError(
-        f"init: backend={backend!r}", why="the backends are auto, local, mpi and nccl", fix='init("auto")'
-    )
+    if backend not in ("local", "mpi", "nccl"):
+        raise _tt.ArgumentError(
+            f"init: backend={backend!r}", why="the backends are auto, local, mpi and nccl", fix='init("auto")'
+        )
+    return LocalCommunicator() if backend == "local" else _connected(backend)
 
 
 @_cache
-def _with_gpus() -> NcclCommunicator:
-    return NcclCommunicator(init())
+def _connected(backend: str) -> Communicator:
+    return _all_of_mpi() if backend == "mpi" else NcclCommunicator(init())
 
 
-@_cache
 def _all_of_mpi() -> MpiCommunicator:
     ranks = MpiCommunicator()
     if ranks.size < started_ranks():

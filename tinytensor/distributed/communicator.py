@@ -26,9 +26,7 @@ class Handle(Protocol):
         ...
 
     def wait(self) -> None:
-        """Wait for completion: the host for operations on CPU tensors, later work of the thread's stream on
-        GPUs. CommunicationError if the operation failed.
-        """
+        """Wait: the host for CPU tensors, the thread's stream on GPUs. CommunicationError if it failed."""
         ...
 
 

@@ -82,11 +82,7 @@ class DataParallel:
     """
 
     def __init__(
-        self,
-        model: tt.nn.Module | Sequence[tt.Tensor],
-        ranks: Communicator,
-        *,
-        bucket_bytes: int = 4 << 20,
+        self, model: tt.nn.Module | Sequence[tt.Tensor], ranks: Communicator, *, bucket_bytes: int = 4 << 20
     ) -> None:
         if bucket_bytes < 1:
             raise tt.ArgumentError(

@@ -36,35 +36,21 @@ def _nccl() -> Any:
     return nccl
 
 
-def _own_gpu(host: Communicator) -> tt.Device:
-    """The GPU with the index of the local rank. DeviceError if there are fewer GPUs than local ranks."""
-    count = device_count()
-    if host.local_size > count:
-        raise tt.DeviceError(
-            f"init: {host.local_size} ranks on this machine, and {count} GPU{'s' if count > 1 else ''}",
-            why="each rank needs its own GPU: the one with the index of its local rank",
-            fix=f"mpiexec -n {count}, or make all GPUs visible to every rank (CUDA_VISIBLE_DEVICES)",
-        )
-    return tt.Device(f"cuda:{host.local_rank}")
-
-
 class NcclHandle:
     """See `Handle`."""
 
     def __init__(self, owner: NcclCommunicator, operation: Operation, mark: Any) -> None:
-        self._owner, self.operation, self._mark = owner, operation, mark
+        self._owner, self.operation, self.mark = owner, operation, mark
 
     def done(self) -> bool:
         """Whether the operation is complete on the GPU."""
-        return bool(self._mark.done)
+        return bool(self.mark.done)
 
     def wait(self) -> None:
         """Make later work of this thread's stream wait for the operation; the host goes on. If the connection
         is lost later, `mpiexec` ends all ranks, or the next operation raises.
         """
-        self._owner.look(self.operation)
-        self._owner.follow(self._mark)
-        self._owner.let_go()
+        self._owner.follow(self)
 
 
 class NcclCommunicator(Communicator):
@@ -83,29 +69,8 @@ class NcclCommunicator(Communicator):
             meeting = self._prepare()
         except tt.TinyTensorError as error:
             problem = error
-        self._agree(problem)  # else the others would wait in NCCL for this rank
-        meeting = host.share(meeting)
-        with _explained("init", self._nccl):
-            self._comm = self._runtime.call(
-                self._nccl.NcclCommunicator, self.size, bytes.fromhex(meeting), self.rank
-            )
-
-    def _prepare(self) -> str:
-        """Select the GPU and load NCCL; returns the unique id of rank 0."""
-        self.device = _own_gpu(self._host)
-        make_current(self.device.index)
-        runtime: Any = runtime_of(self.device)
-        runtime.stays = True
-        self._runtime = runtime
-        self._stream = self._runtime.make_stream()
-        self._nccl = _nccl()
-        with _explained("init", self._nccl):
-            return str(self._nccl.get_unique_id().hex()) if self.rank == 0 else ""
-
-    def _agree(self, problem: tt.TinyTensorError | None) -> None:
-        """Raise on all ranks if one of them has a problem."""
         problems = tt.tensor([0 if problem is None else 1])
-        self._host.all_reduce(problems, "max").wait()
+        host.all_reduce(problems, "max").wait()  # else the others would wait in NCCL for this rank
         if problem is not None:
             raise problem
         if problems.item():
@@ -114,6 +79,30 @@ class NcclCommunicator(Communicator):
                 why="either all ranks use NCCL or none",
                 fix="see its error",
             )
+        meeting = host.share(meeting)
+        with _explained("init", self._nccl):
+            self._comm = self._runtime.call(
+                self._nccl.NcclCommunicator, self.size, bytes.fromhex(meeting), self.rank
+            )
+
+    def _prepare(self) -> str:
+        """Select the GPU and load NCCL; returns the unique id of rank 0."""
+        count = device_count()
+        if self.local_size > count:
+            raise tt.DeviceError(
+                f"init: {self.local_size} ranks on this machine, and {count} GPU{'s' if count > 1 else ''}",
+                why="each rank needs its own GPU: the one with the index of its local rank",
+                fix=f"mpiexec -n {count}, or make all GPUs visible to every rank (CUDA_VISIBLE_DEVICES)",
+            )
+        self.device = tt.Device(f"cuda:{self.local_rank}")
+        make_current(self.device.index)
+        runtime: Any = runtime_of(self.device)
+        runtime.stays = True
+        self._runtime = runtime
+        self._stream = self._runtime.make_stream()
+        self._nccl = _nccl()
+        with _explained("init", self._nccl):
+            return str(self._nccl.get_unique_id().hex()) if self.rank == 0 else ""
 
     def start(self, operation: Operation) -> Handle:
         """Queue the operation on the stream of this communicator; CPU tensors go to the host communicator."""
@@ -156,19 +145,19 @@ class NcclCommunicator(Communicator):
         reduction = getattr(self._nccl, _NAMES[operation.reduction])
         call(self._comm.allReduce, at, at, x.size, kind, reduction, stream)
 
-    def look(self, operation: Operation) -> None:
-        """Check the connection; if it is lost, abort the running operations, and CommunicationError."""
+    def follow(self, handle: NcclHandle) -> None:
+        """Make later work of this thread's stream wait for an operation. If the connection is lost, abort the
+        running operations, and CommunicationError.
+        """
         call = self._runtime.call
         try:
-            with _explained(operation, self._nccl):
+            with _explained(handle.operation, self._nccl):
                 call(self._comm.check_async_error)
         except CommunicationError:
             call(self._comm.abort)  # else its kernels would occupy the GPU forever
             raise
-
-    def follow(self, mark: Any) -> None:
-        """Make later work of this thread's stream wait for an event."""
-        self._runtime.call(self._runtime.stream.wait_event, mark.handle)
+        call(self._runtime.stream.wait_event, handle.mark.handle)
+        self.let_go()
 
     def let_go(self) -> None:
         """Release the tensors of completed operations."""

@@ -10,7 +10,7 @@ __all__ = ["cuda", "mps"]
 
 
 class _Matmul:
-    """How products of float32 are computed on devices."""
+    """Settings of products of float32 on devices."""
 
     __slots__ = ()
 

@@ -22,11 +22,7 @@ def deep(x: Tensor, memo: dict[int, Any]) -> Tensor:
             why="its history cannot be copied",
             fix="x.detach().clone()",
         )
-    copy = clone(detach(x))
-    copy._requires = x._requires
-    if getattr(x, "_parameter", False):
-        copy._parameter = True
-    memo[id(x)] = copy
+    memo[id(x)] = copy = _marked(clone(detach(x)), x._requires, getattr(x, "_parameter", False))
     return copy
 
 
@@ -34,11 +30,14 @@ def shallow(x: Tensor) -> Tensor:
     """`copy.copy(x)`: a view of all elements that shares storage and autograd history."""
     if x._edge is not None:
         return alias(x)
-    copy = detach(x)
-    copy._requires = x._requires
-    if getattr(x, "_parameter", False):
-        copy._parameter = True
-    return copy
+    return _marked(detach(x), x._requires, getattr(x, "_parameter", False))
+
+
+def _marked(x: Tensor, requires_grad: bool, parameter: bool) -> Tensor:
+    x._requires = requires_grad
+    if parameter:
+        x._parameter = True
+    return x
 
 
 def reduced(x: Tensor) -> tuple[Any, ...]:
@@ -63,7 +62,4 @@ def from_values(array: Any, dtype: str, requires_grad: bool, parameter: bool) ->
             fix="write it again, or load weights from safetensors",
         )
     x = from_array(np.require(array, requirements=["C", "W", "A"]), kind)
-    x._requires = bool(requires_grad)
-    if parameter:
-        x._parameter = True
-    return x
+    return _marked(x, bool(requires_grad), parameter)

@@ -28,25 +28,10 @@ _OTHERWISE = {"can_cast", "dot", "linspace", "pad", "result_type", "save", "sele
 # PyTorch's functions may mean something else than NumPy's of the same name (median); these mean the same.
 _PYTORCH = "tinytensor.interop.pytorch"
 _AS_IN_NUMPY = {
-    "amax",
-    "amin",
-    "argwhere",
-    "diag",
-    "hstack",
-    "nan_to_num",
-    "nonzero",
-    "ravel",
-    "unique",
-    "vstack",
+    *("amax", "amin", "argwhere", "diag", "hstack", "nan_to_num", "nonzero", "ravel", "unique", "vstack"),
 }
 # NumPy's options under a name of ours, where the function here has no option of NumPy's name.
-_RENAMED = {
-    "a_max": "max",
-    "a_min": "min",
-    "ddof": "correction",
-    "x": "a",  # of where
-    "y": "b",
-}
+_RENAMED = {"a_max": "max", "a_min": "min", "ddof": "correction", "x": "a", "y": "b"}  # x and y: of where
 
 
 def ufunc(x: Tensor, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -18,7 +18,7 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.creation import arange, asarray, empty, full, full_like, ones, tensor, zeros
 from tinytensor.dispatch.batching import on_value, room_for
 from tinytensor.dispatch.elementwise import Operand
-from tinytensor.dtypes import bfloat16, bool_, finfo, float16, float32, float64, int32, int64, result_type
+from tinytensor.dtypes import BY_NAME, bool_, finfo, float64, int64, result_type
 from tinytensor.errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from tinytensor.ops.elementwise.arithmetic import clip, divide, floor_divide, multiply, negative, subtract
 from tinytensor.ops.elementwise.comparison import (
@@ -34,7 +34,6 @@ from tinytensor.ops.elementwise.comparison import (
 from tinytensor.ops.elementwise.rounding import trunc
 from tinytensor.ops.indexing.gathering import nonzero as _nonzero
 from tinytensor.ops.indexing.gathering import scatter_add, take, take_along_axis
-from tinytensor.ops.indexing.masking import tril, triu
 from tinytensor.ops.inplace import check_target, copy_, has_history
 from tinytensor.ops.joining.joining import broadcast_arrays, concat, repeat, stack
 from tinytensor.ops.matmul.matmul import matmul
@@ -44,27 +43,17 @@ from tinytensor.ops.reductions.min_max import max, min
 from tinytensor.ops.reductions.scan import cumulative_prod, cumulative_sum
 from tinytensor.ops.reductions.sorting import ValuesIndices, argsort, searchsorted, sort, unique_all
 from tinytensor.ops.reductions.statistics import vector_norm
-from tinytensor.ops.views.manipulation import (
-    astype,
-    clone,
-    detach,
-    expand,
-    moveaxis,
-    reshape,
-    transpose,
-    view_as_shape,
-)
+from tinytensor.ops.views.manipulation import astype, clone, detach, moveaxis, reshape, transpose
 from tinytensor.shapes import normalize_axis, resolve_shape
 from tinytensor.tensor import Tensor
 
 __all__ = [
-    "addcdiv", "addcmul", "addmm", "amax", "amin", "argwhere", "as_tensor", "baddbmm", "bincount", "bmm",
-    "cdist", "clamp", "clamp_max", "clamp_min", "concatenate", "cumprod", "cumsum", "diag", "div", "dot",
-    "eq", "flatten", "ge", "gt", "hstack", "index_add", "index_select", "is_floating_point", "is_tensor",
-    "isin", "le", "lerp", "lt", "masked_select", "median", "mm", "movedim", "mul", "mv", "nan_to_num",
-    "narrow", "ne", "neg", "nonzero", "norm", "numel", "quantile", "rand_like", "randn_like",
-    "randperm", "ravel", "repeat_interleave", "scatter", "select", "sub", "swapaxes", "t", "tril_indices",
-    "triu_indices", "true_divide", "unflatten", "unique", "vstack",
+    "amax", "amin", "argwhere", "as_tensor", "bincount", "bmm", "cdist", "clamp", "concatenate",
+    "cumprod", "cumsum", "diag", "div", "dot", "eq", "flatten", "ge", "gt", "hstack", "index_add",
+    "is_floating_point", "is_tensor", "isin", "le", "lerp", "lt", "masked_select", "median", "mm",
+    "movedim", "mul", "mv", "nan_to_num", "narrow", "ne", "neg", "nonzero", "norm", "numel", "quantile",
+    "rand_like", "randn_like", "randperm", "ravel", "repeat_interleave", "scatter", "select", "sub",
+    "swapaxes", "t", "true_divide", "unflatten", "unique", "vstack",
 ]  # fmt: skip
 
 # ---- other names of the same function ----------------------------------------------------------------------
@@ -82,26 +71,6 @@ swapaxes = transpose
 
 
 # ---- element by element ------------------------------------------------------------------------------------
-
-
-def addcdiv(x: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: complex = 1) -> Tensor:
-    """`x + value * tensor1 / tensor2`."""
-    return x + (tensor1 if value == 1 else value * tensor1) / tensor2
-
-
-def addcmul(x: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: complex = 1) -> Tensor:
-    """`x + value * tensor1 * tensor2`."""
-    return x + (tensor1 if value == 1 else value * tensor1) * tensor2
-
-
-def clamp_min(x: Tensor, min: Operand) -> Tensor:
-    """`tt.clip(x, min)`."""
-    return clip(x, min)
-
-
-def clamp_max(x: Tensor, max: Operand) -> Tensor:
-    """`tt.clip(x, None, max)`."""
-    return clip(x, None, max)
 
 
 def div(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Tensor:
@@ -141,15 +110,6 @@ def nan_to_num(x: Tensor, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 
 
 # ---- matrices ----------------------------------------------------------------------------------------------
-
-
-def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: complex = 1, alpha: complex = 1) -> Tensor:
-    """`beta * x + alpha * (mat1 @ mat2)`; without x, and its nan, if beta is 0."""
-    product = matmul(mat1, mat2) if alpha == 1 else alpha * matmul(mat1, mat2)
-    return product if beta == 0 else (x if beta == 1 else beta * x) + product
-
-
-baddbmm = addmm
 
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
@@ -376,11 +336,6 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 # ---- by index ----------------------------------------------------------------------------------------------
 
 
-def index_select(x: Tensor, axis: int, index: Tensor) -> Tensor:
-    """`tt.take(x, index, axis)`."""
-    return take(x, index, axis)
-
-
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """`x[mask]`, after both are broadcast."""
     if mask.dtype is not bool_:
@@ -405,16 +360,6 @@ def nonzero(x: Tensor, *, as_tuple: bool = True) -> Any:
 def argwhere(x: Tensor) -> Tensor:
     """`tt.stack(tt.nonzero(x), 1)`."""
     return stack(_nonzero(x), 1)
-
-
-def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
-    """`tt.stack(tt.nonzero(tt.tril(tt.ones(row, col), offset)))`."""
-    return stack(_nonzero(tril(ones(row, col), offset)), 0)
-
-
-def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
-    """`tt.stack(tt.nonzero(tt.triu(tt.ones(row, col), offset)))`."""
-    return stack(_nonzero(triu(ones(row, col), offset)), 0)
 
 
 def scatter(x: Tensor, axis: int, index: Tensor, src: Any = None, *, value: Any = None) -> Tensor:
@@ -505,74 +450,21 @@ def dim(x: Tensor) -> int:
     return x.ndim
 
 
-def element_size(x: Tensor) -> int:
-    """`x.itemsize`."""
-    return x.itemsize
-
-
 def stride(x: Tensor, axis: int | None = None) -> Any:
     """`x.strides`, in elements, or that of one axis."""
     return x.strides if axis is None else x.strides[normalize_axis(axis, x.ndim, "stride")]
 
 
-def storage_offset(x: Tensor) -> int:
-    """`x.offset`, in elements."""
-    return x.offset
+def _cast(name: str) -> Callable[[Tensor], Tensor]:
+    def cast(x: Tensor) -> Tensor:
+        return astype(x, BY_NAME[name], copy=False)
+
+    cast.__doc__ = f"`x.astype(tt.{name}, copy=False)`."
+    return cast
 
 
-def as_float64(x: Tensor) -> Tensor:
-    """`x.astype(tt.float64, copy=False)`."""
-    return astype(x, float64, copy=False)
-
-
-def as_float32(x: Tensor) -> Tensor:
-    """`x.astype(tt.float32, copy=False)`."""
-    return astype(x, float32, copy=False)
-
-
-def as_float16(x: Tensor) -> Tensor:
-    """`x.astype(tt.float16, copy=False)`."""
-    return astype(x, float16, copy=False)
-
-
-def as_bfloat16(x: Tensor) -> Tensor:
-    """`x.astype(tt.bfloat16, copy=False)`."""
-    return astype(x, bfloat16, copy=False)
-
-
-def as_int64(x: Tensor) -> Tensor:
-    """`x.astype(tt.int64, copy=False)`."""
-    return astype(x, int64, copy=False)
-
-
-def as_int32(x: Tensor) -> Tensor:
-    """`x.astype(tt.int32, copy=False)`."""
-    return astype(x, int32, copy=False)
-
-
-def as_bool(x: Tensor) -> Tensor:
-    """`x.astype(tt.bool, copy=False)`."""
-    return astype(x, bool_, copy=False)
-
-
-def type_as(x: Tensor, other: Tensor) -> Tensor:
-    """`x.to(other)`."""
-    return x.to(other)
-
-
-def expand_as(x: Tensor, other: Tensor) -> Tensor:
-    """`x.expand(other.shape)`."""
-    return expand(x, *other.shape)
-
-
-def view_as(x: Tensor, other: Tensor) -> Tensor:
-    """`x.view(other.shape)`."""
-    return view_as_shape(x, *other.shape)
-
-
-def new_tensor(x: Tensor, data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """`tt.tensor(data)`, with the dtype and the device of x unless others are given."""
-    return tensor(data, dtype=dtype or x.dtype, device=device or x.device)
+as_float64, as_float32, as_float16, as_bfloat16 = map(_cast, ("float64", "float32", "float16", "bfloat16"))
+as_int64, as_int32, as_bool = map(_cast, ("int64", "int32", "bool"))
 
 
 def _made(make: Callable[..., Tensor], x: Tensor, size: Any, dtype: Any, device: Any) -> Tensor:
@@ -583,19 +475,15 @@ def _made(make: Callable[..., Tensor], x: Tensor, size: Any, dtype: Any, device:
     return make(sizes, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def new_empty(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """`tt.empty(*size)`, with the dtype and the device of x unless others are given."""
-    return _made(empty, x, size, dtype, device)
+def _new(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def new(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return _made(make, x, size, dtype, device)
+
+    new.__doc__ = f"`tt.{make.__name__}(*size)`, with the dtype and the device of x unless others are given."
+    return new
 
 
-def new_zeros(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """`tt.zeros(*size)`, with the dtype and the device of x unless others are given."""
-    return _made(zeros, x, size, dtype, device)
-
-
-def new_ones(x: Tensor, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """`tt.ones(*size)`, with the dtype and the device of x unless others are given."""
-    return _made(ones, x, size, dtype, device)
+new_empty, new_zeros, new_ones = map(_new, (empty, zeros, ones))
 
 
 def new_full(x: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -640,21 +528,6 @@ def written(function: Callable[..., Tensor], name: str = "") -> Callable[..., Te
     return method
 
 
-def fill_diagonal_(x: Tensor, fill_value: complex) -> Tensor:
-    """`x.diagonal().fill_(fill_value)`, of [i, i, …] if x has more axes, of one size; returns x."""
-    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
-        raise ShapeError(
-            f"fill_diagonal_: shape {x.shape}",
-            why="a diagonal needs at least two axes, and more of them only of one size",
-            fix="x.diagonal().fill_(value) fills that of each matrix",
-        )
-    y = x
-    while y.ndim > 1:
-        y = y.diagonal()
-    copy_(y, fill_value)
-    return x
-
-
 def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None) -> Tensor:
     """`x.copy_(tt.uniform(x.shape, from_, to))`."""
     return copy_(x, uniform(x.shape, from_, to, dtype=x.dtype, device=x.device, generator=generator))
@@ -663,11 +536,3 @@ def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any =
 def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """`x.copy_(tt.normal(mean, std, x.shape))`."""
     return copy_(x, normal(mean, std, x.shape, dtype=x.dtype, device=x.device, generator=generator))
-
-
-def exponential_(x: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
-    """`x.copy_(tt.log(tt.rand(x.shape)) / -lambd)`: random numbers of the density lambd * exp(-lambd * x)."""
-    if not lambd > 0:
-        raise ArgumentError(f"exponential_: lambd is {lambd}", why="it is a rate", fix="lambd=1.0")
-    drawn = uniform(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-    return copy_(x, (-drawn).log1p() / -lambd)

@@ -113,9 +113,7 @@ def read_safetensors(path: PathLike, *, writable: bool = False, mapped: bool = T
 
 
 def write_safetensors(
-    path: PathLike,
-    tensors: Mapping[str, Array | Entry],
-    metadata: Mapping[str, str] | None = None,
+    path: PathLike, tensors: Mapping[str, Array | Entry], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a weight file atomically.
 
@@ -171,9 +169,7 @@ class _Span:
 def _broken(path: Path, why: str) -> FormatError:
     """Error for a file that violates the format."""
     return FormatError(
-        f"read_safetensors: {path} is not a safe weight file",
-        why=why,
-        fix="download or write the file again",
+        f"read_safetensors: {path} is not a safe weight file", why=why, fix="download or write the file again"
     )
 
 

@@ -14,10 +14,11 @@ import json
 import math
 import os
 from collections import OrderedDict
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from tinytensor.argument_checks import publish as _publish
 from tinytensor.device import Device, cpu
 from tinytensor.dtypes import BY_NAME, DType, bfloat16, complex128
 from tinytensor.errors import ArgumentError, DTypeError, FormatError, SaveError, TinyTensorError
@@ -334,3 +335,7 @@ def _foreign(path: PathLike) -> FormatError | None:
 def _renamed(error: E, old: str, new: str) -> E:
     """The error, of a function that the user called instead of the one that raised it."""
     return type(error)(error.what.replace(old, new, 1), why=error.why, fix=error.fix)
+
+
+if not TYPE_CHECKING:
+    _publish(globals(), {})

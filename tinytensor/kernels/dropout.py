@@ -10,8 +10,8 @@ from tinytensor.random_streams import Stream
 
 
 def odds(p: float) -> tuple[int, float]:
-    """What kernels get for a probability p: an element is dropped if its 24 random bits are below the first
-    number, else multiplied by the second.
+    """Arguments of the kernels for a probability p: an element is dropped if its 24 random bits are below the
+    first number, else multiplied by the second.
 
     >>> odds(0.5)
     (8388608, 2.0)

@@ -8,14 +8,15 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, wr
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.kernels.dropout import Drop, add_dropped
 from tinytensor.kernels.rows import held, rows_in_block, team
-from tinytensor.runtime.base import Argument, TemplateArgument
+from tinytensor.runtime.base import Argument
 
 NO_DROP = Drop()
+FILE = "layer_norm"
 
 
 def forward(
     launch: Launch,
-    kernel: str,
+    centered: bool,
     out: View,
     mean: View | None,
     scale: View | None,
@@ -31,7 +32,7 @@ def forward(
     """out = norm(x), or with y, norm(total) with total = x + y, or x + dropout(y).
 
     Args:
-        kernel: "layer_norm" or "rms_norm", also the file.
+        centered: layer norm; else RMS norm.
         out: shape (..., C), as x, y and total; y and out have one dtype.
         mean, scale: what backward needs, shape (...), or None.
         x, total: shape (..., C).
@@ -43,16 +44,14 @@ def forward(
     vectors, threads = whole_rows(width, dtype, out, x, weight, bias, y, total)
     if vectors:
         block = (threads, rows_in_block(threads, 256))
-        types: tuple[TemplateArgument, ...] = (dtype, out.dtype, vectors, threads)
+        types = (dtype, out.dtype, vectors, threads, centered)
         grid, rest = blocks_for(count, block[1]), (weight, bias, count, *numbers)
         if y is None:
             args: tuple[Argument, ...] = (out, mean, scale, x, *rest)
-            name = f"{kernel}_forward_of_whole_rows"
-            launch(name, *types, grid=grid, block=block, args=args, file=kernel)
+            launch("norm_forward_of_whole_rows", *types, grid=grid, block=block, args=args, file=FILE)
         else:
             args = (out, mean, scale, total, x, y, *rest, *drop.arguments(launch))
-            types = (*types, kernel == "layer_norm", drop.p > 0)
-            launch("add_norm_forward", *types, grid=grid, block=block, args=args, file="add_norm")
+            launch("add_norm_forward", *types, drop.p > 0, grid=grid, block=block, args=args, file="add_norm")
         return
     if y is not None and total is not None:
         if drop.p:
@@ -63,12 +62,12 @@ def forward(
     block = team(width, dtype)
     args = (out, mean, scale, x, weight, bias, count, *numbers)
     grid = blocks_for(count, block[1])
-    launch(f"{kernel}_forward", dtype, out.dtype, grid=grid, block=block, args=args, file=kernel)
+    launch("norm_forward", dtype, out.dtype, centered, grid=grid, block=block, args=args, file=FILE)
 
 
 def backward(
     launch: Launch,
-    kernel: str,
+    centered: bool,
     dx: View | None,
     dweight: View | None,
     dbias: View | None,
@@ -102,7 +101,7 @@ def backward(
             blocks_for(count, block[1]), launch.runtime.multiprocessors * (at_once // (threads * block[1]))
         )
     else:
-        grad = launch.dense(grad, dtype, op=kernel, operand="the gradient")
+        grad = launch.dense(grad, dtype, op="layer_norm" if centered else "rms_norm", operand="the gradient")
         vectors, grid, block = _plan(launch, count, width, dtype)
         threads = 0
     shape, wide = (grid, width), accumulator(dtype)  # (blocks, C)
@@ -111,14 +110,14 @@ def backward(
     inputs = (x, weight, mean, scale, count, width)
     args: tuple[Argument, ...] = (dx, weight_sums, bias_sums, grad, *inputs)
     if threads and (more is not None or dy is not None):
-        types = (dtype, grad.dtype, vectors, threads, kernel == "layer_norm", drop.p > 0)
+        types = (dtype, grad.dtype, vectors, threads, centered, drop.p > 0)
         args = (dx, dy, weight_sums, bias_sums, grad, more, *inputs, *drop.arguments(launch))
         launch("add_norm_backward", *types, grid=grid, block=block, args=args, file="add_norm")
     elif threads:
-        name = f"{kernel}_backward_of_whole_rows"
-        launch(name, dtype, grad.dtype, vectors, threads, grid=grid, block=block, args=args, file=kernel)
+        kernel, of = "norm_backward_of_whole_rows", (dtype, grad.dtype, vectors, threads, centered)
+        launch(kernel, *of, grid=grid, block=block, args=args, file=FILE)
     else:
-        launch(f"{kernel}_backward", dtype, vectors, grid=grid, block=block, args=args, file=kernel)
+        launch("norm_backward", dtype, vectors, centered, grid=grid, block=block, args=args, file=FILE)
         if dx is not None and more is not None:
             elementwise(launch.runtime, "arithmetic", "Add", dx, (dx, more), dtype, dtype)
         if dx is not None and dy is not None and drop.p:
@@ -128,8 +127,7 @@ def backward(
     if dweight is not None or dbias is not None:
         sums = (dweight, dbias, weight_sums, bias_sums, grid, width)
         columns = (-(-width // 32), 1 if dbias is None else 2)
-        name = f"{kernel}_backward_columns"
-        launch(name, dtype, grid=columns, block=(32, 16), args=sums, file=kernel)
+        launch("norm_backward_columns", dtype, grid=columns, block=(32, 16), args=sums, file=FILE)
 
 
 def whole_rows(width: int, dtype: DType, *operands: View | None) -> tuple[int, int]:

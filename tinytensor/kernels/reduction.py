@@ -1,7 +1,6 @@
-"""Launch plans of reductions: choice of the kernel of `kernels/reduction.cuh`, grid and block sizes.
+"""Reductions: the base class of ops, and their launches: kernel of `kernels/reduction.cuh`, grid and block.
 
-
-Depends on shapes and strides alone; the functor defines the operation and its accumulator dtype.
+These depend on shapes and strides alone; the functor defines the operation and its accumulator dtype.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import Launch, View, blocks_for, merge, plan_caches
-from tinytensor.dtypes import int8
+from tinytensor.dtypes import DType, int8
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.layout import Layout, contiguous_strides
-from tinytensor.shapes import Shape
+from tinytensor.op import Op, Shape, Spec, Specs
 
 RANKS = (1, 2, 4, 8)  # numbers of axes that the kernels are unrolled for
 THREADS = 256  # of a block
@@ -24,6 +24,43 @@ BLOCKS = 1024  # enough to fill any GPU; a constant, so that sums do not depend 
 LONGEST = 4096  # most elements per thread before several blocks share a row
 STATE_BYTES = 32  # of the largest State
 INT_MAX = (1 << 31) - 1
+Axes = Sequence[int]
+
+
+def reduced_shape(shape: Shape, axes: Axes, keepdims: bool) -> Shape:
+    """The shape after a reduction over axes."""
+    return tuple([1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes])
+
+
+def reduced_count(shape: Shape, axes: Axes) -> int:
+    """Number of elements reduced to one."""
+    return prod([shape[a] for a in axes])
+
+
+class Reduction(Op):
+    """Base class of ops that reduce x over axes; on devices, by the functor with the name of the class."""
+
+    axes: tuple[int, ...]
+    keepdims: bool
+
+    inputs = ("x",)
+    vmap = together
+
+    def result(self, x: Spec) -> DType:
+        """The dtype of the result; raises if the op is not defined for x."""
+        return x.dtype
+
+    def scalar(self, shape: Shape) -> float:
+        """The parameter of the functor, for x of this shape."""
+        return 0.0
+
+    def infer(self, x: Spec) -> Specs:
+        """The shape without the axes, or with size 1 on them."""
+        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), self.result(x)),)
+
+    def cuda(self, launch: Launch, y: View, x: View) -> None:
+        """By the kernels of reduction.cuh."""
+        launch_reduction(launch, type(self).__name__, y, x, self.axes, scalar=self.scalar(x.shape))
 
 
 class Plan(NamedTuple):
@@ -44,7 +81,7 @@ def launch_reduction(
     functor: str,
     y: View,
     x: View,
-    axes: Sequence[int],
+    axes: Axes,
     *,
     scalar: float = 0.0,
     beside: View | None = None,
@@ -190,7 +227,7 @@ def power_of_two(n: int, low: int, high: int) -> int:
     return min(max(1 << max(n - 1, 0).bit_length(), low), high)
 
 
-def with_kept_axes(y: View, shape: Shape, axes: Sequence[int]) -> View:
+def with_kept_axes(y: View, shape: Shape, axes: Axes) -> View:
     """A C-contiguous reduction result with reduced axes of size 1, so that it broadcasts with the input."""
-    kept = tuple([1 if a in axes else n for a, n in enumerate(shape)])
+    kept = reduced_shape(shape, axes, True)
     return y.read_through(Layout(kept, contiguous_strides(kept), y.layout.offset))

@@ -19,9 +19,7 @@ from tinytensor.runtime.user_lines import user_lines
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One copy, of a kind of `copies.KINDS`, by an op called at a line of user code; `why` has shapes and
-    strides if the layout caused it.
-    """
+    """A copy of a kind of `copies.KINDS`, by an op at a line of user code; `why` may have its strides."""
 
     op: str
     kind: str
@@ -63,9 +61,7 @@ class CopyLog(Shown, Observer):
         return [entry for entry in self.entries if entry.kind == kind]
 
     def table(self, rows: int = 30) -> Table:
-        """Table of at most `rows` copies, largest first, and the sum of the others; identical copies made by
-        one source line share a row.
-        """
+        """The largest copies in `rows` rows, and the sum of the others; equal ones of a line share a row."""
         check_counts("table", rows=rows)
         count = Counter(self.entries)
         largest = sorted(count, key=lambda entry: -count[entry] * entry.nbytes)

@@ -118,9 +118,7 @@ def _part(value: float) -> str:
 
 
 def svg_style(scope: str) -> str:
-    """CSS rules for the shapes of the `svg` elements that the selector `scope` chooses, light and dark. With
-    literal colors, since not every SVG renderer supports CSS variables.
-    """
+    """CSS rules for the `svg` elements of a scope, light and dark; some renderers lack CSS variables."""
     dark = _svg_rules(scope, DARK)
     return f"{_svg_rules(scope, LIGHT)}@media (prefers-color-scheme:dark){{{dark}}}"
 

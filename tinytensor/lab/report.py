@@ -158,7 +158,7 @@ def check_counts(what: str, **counts: int) -> None:
 
 
 class Shown(ABC):
-    """What shows its report: by `print`, in a notebook, and as a page."""
+    """Base class of views: shows its report by `print`, in a notebook, and as a page."""
 
     @abstractmethod
     def report(self) -> Report:

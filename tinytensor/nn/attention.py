@@ -197,7 +197,7 @@ class MultiheadAttention(Module):
     def _mask(
         self, q: tt.Tensor, k: tt.Tensor, padding: tt.Tensor | None, given: tt.Tensor | None, causal: bool
     ) -> tt.Tensor | None:
-        """What is added to the scores (N, H, Tq, Tk), or None."""
+        """Mask that is added to the scores (N, H, Tq, Tk), or None."""
         shape = (q.shape[2], k.shape[2])
         masks = (
             []

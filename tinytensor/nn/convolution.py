@@ -11,12 +11,7 @@ import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.module import Module, Parameter, as_module, check_size
 from tinytensor.ops.joining.padding import pad as _pad
-from tinytensor.ops.matmul.convolution import avg_pool1d as _avg_pool1d
-from tinytensor.ops.matmul.convolution import avg_pool2d as _avg_pool2d
-from tinytensor.ops.matmul.convolution import conv1d as _conv1d
-from tinytensor.ops.matmul.convolution import conv2d as _conv2d
-from tinytensor.ops.matmul.convolution import max_pool1d as _max_pool1d
-from tinytensor.ops.matmul.convolution import max_pool2d as _max_pool2d
+from tinytensor.ops.matmul.convolution import avg_pool1d, avg_pool2d, conv1d, conv2d, max_pool1d, max_pool2d
 
 Numbers = int | Sequence[int]
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -60,69 +55,6 @@ def pad(
     return _pad(cropped(input), widths, _MODES[mode], 0 if value is None else value)
 
 
-def _batched(convolve: Any, n: int, input: tt.Tensor, *args: Any) -> tt.Tensor:
-    """A convolution over the last n axes; an image (C, ...) is a batch of one."""
-    if input.ndim == n + 1:
-        return _batched(convolve, n, input.unsqueeze(0), *args).squeeze(0)
-    weight, bias, stride, padding, dilation, groups = args
-    y: tt.Tensor = convolve(
-        input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
-    return y
-
-
-def conv1d(
-    input: tt.Tensor,
-    weight: tt.Tensor,
-    bias: tt.Tensor | None = None,
-    stride: Numbers = 1,
-    padding: Numbers | str = 0,
-    dilation: Numbers = 1,
-    groups: int = 1,
-) -> tt.Tensor:
-    """Convolution of sequences: each kernel with each window.
-
-    Args:
-        input: (N, C, L) or (C, L).
-        weight: (C_out, C / groups, K).
-        bias: (C_out,), or None.
-        padding: zeros at both ends, or "same" or "valid".
-
-    Returns:
-        (N, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), or without N.
-
-    >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
-    >>> tt.nn.functional.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
-    [[[1.0, 2.0, 4.0]]]
-    """
-    return _batched(_conv1d, 1, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d(
-    input: tt.Tensor,
-    weight: tt.Tensor,
-    bias: tt.Tensor | None = None,
-    stride: Numbers = 1,
-    padding: Numbers | str = 0,
-    dilation: Numbers = 1,
-    groups: int = 1,
-) -> tt.Tensor:
-    """Convolution of images: each kernel with each window.
-
-    Args:
-        input: (N, C, H, W) or (C, H, W).
-        weight: (C_out, C / groups, kh, kw).
-        bias, stride, padding, dilation, groups: as for `conv1d`; a number, or one for each axis.
-
-    Returns:
-        (N, C_out, Ho, Wo), each size as for `conv1d`, or without N.
-
-    >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
-    [[[9.0, 9.0], [9.0, 9.0]]]
-    """
-    return _batched(_conv2d, 2, input, weight, bias, stride, padding, dilation, groups)
-
-
 def _transposed(
     axes: int, input: tt.Tensor, weight: tt.Tensor, bias: tt.Tensor | None, *options: Numbers
 ) -> tt.Tensor:
@@ -140,7 +72,7 @@ def _transposed(
     x = pad(x, [width for pair in widths[::-1] for width in pair])
     mirrored = tt.flip(weight, tuple(range(2, 2 + axes)))
     kernels = tt.flatten(tt.unflatten(mirrored, 0, (groups, -1)).transpose(1, 2), 0, 1)
-    convolve: Callable[..., tt.Tensor] = _conv1d if axes == 1 else _conv2d
+    convolve: Callable[..., tt.Tensor] = conv1d if axes == 1 else conv2d
     return convolve(x, kernels, bias, dilation=dilation, groups=groups)
 
 
@@ -205,90 +137,8 @@ def unfold(
 Unfold = as_module("Unfold", unfold)
 
 
-def max_pool1d(
-    input: tt.Tensor, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
-) -> tt.Tensor:
-    """The largest element of each window along the last axis; equal ones share the gradient.
-
-    Args:
-        input: (..., L).
-        stride: distance between windows; None is kernel_size.
-        padding: elements at both ends that are never the largest.
-
-    Returns:
-        (..., (L + 2 * padding - kernel_size) // stride + 1).
-
-    >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
-    [[5.0, 3.0]]
-    """
-    return _max_pool1d(input, kernel_size, stride=stride, padding=padding)
-
-
-def max_pool2d(
-    input: tt.Tensor, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
-) -> tt.Tensor:
-    """The largest element of each window over the last two axes; equal ones share the gradient.
-
-    Args:
-        input: (..., H, W).
-        kernel_size, stride, padding: as for `max_pool1d`; a number, or one for each axis.
-
-    Returns:
-        (..., Ho, Wo), each size as for `max_pool1d`.
-
-    >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
-    [[[3.0]]]
-    """
-    return _max_pool2d(input, kernel_size, stride=stride, padding=padding)
-
-
-def avg_pool1d(
-    input: tt.Tensor,
-    kernel_size: Numbers,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
-    *,
-    count_include_pad: bool = True,
-) -> tt.Tensor:
-    """The mean of each window along the last axis.
-
-    Args:
-        kernel_size, stride, padding: as for `max_pool1d`; the padding is zeros.
-        count_include_pad: whether these count; else the mean is that of the window's own elements.
-
-    >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
-    [[3.0, 3.0]]
-    """
-    y = _avg_pool1d(input, kernel_size, stride=stride, padding=padding)
-    if count_include_pad:
-        return y
-    return y / _avg_pool1d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
-
-
-def avg_pool2d(
-    input: tt.Tensor,
-    kernel_size: Numbers,
-    stride: Numbers | None = None,
-    padding: Numbers = 0,
-    *,
-    count_include_pad: bool = True,
-) -> tt.Tensor:
-    """The mean of each window over the last two axes.
-
-    Args:
-        kernel_size, stride, padding, count_include_pad: as for `avg_pool1d`; a number, or one for each axis.
-
-    >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
-    [[[1.5]]]
-    """
-    y = _avg_pool2d(input, kernel_size, stride=stride, padding=padding)
-    if count_include_pad:
-        return y
-    return y / _avg_pool2d(tt.ones_like(input), kernel_size, stride=stride, padding=padding)
-
-
 def _parts(size: int, wanted: int | None, like: tt.Tensor) -> tt.Tensor:
-    """Which elements each of `wanted` parts of an axis has: bool, shape (wanted, size)."""
+    """Masks of the elements of each of `wanted` parts of an axis: bool, shape (wanted, size)."""
     count = size if wanted is None else wanted
     part = tt.arange(count, device=like.device).unsqueeze(1)
     at = tt.arange(size, device=like.device)
@@ -417,7 +267,7 @@ class _Convolution(_Kernels):
         return convolve(x, self.weight, self.bias, **options)
 
     def _widths(self) -> list[int]:
-        """What `pad` takes, from the last axis to the first."""
+        """Arguments of `pad`, from the last axis to the first."""
         if self.options["padding"] == "same":
             reach = [d * (k - 1) for k, d in zip(self.kernel_size, self._each("dilation"), strict=True)]
             return [width for r in reach[::-1] for width in (r // 2, r - r // 2)]

@@ -9,8 +9,6 @@ from tinytensor.nn import init
 from tinytensor.nn.module import Module, Parameter, check_size
 from tinytensor.ops.nn.embedding import embedding as _embedding
 
-__all__ = ["Embedding", "embedding"]
-
 
 def embedding(input: tt.Tensor, weight: tt.Tensor, padding_idx: int | None = None) -> tt.Tensor:
     """Rows of a table.

@@ -9,8 +9,6 @@ import tinytensor.api as tt
 from tinytensor.nn import init
 from tinytensor.nn.module import Module, Parameter, check_size
 
-__all__ = ["Linear", "LinearGelu"]
-
 
 class Linear(Module):
     """Affine map of the last axis: y = x @ weight + bias.

@@ -9,30 +9,8 @@ import tinytensor.api as tt
 from tinytensor.api import Tensor
 from tinytensor.nn.module import as_module
 from tinytensor.ops.nn.cross_entropy import cross_entropy as _cross_entropy
-from tinytensor.ops.nn.loss import bce_with_logits
-from tinytensor.ops.nn.loss import mse_loss as _mse_loss
+from tinytensor.ops.nn.loss import bce_with_logits, mse_loss, reduced, same_shape
 from tinytensor.ops.nn.loss import nll_loss as _nll_loss
-
-
-def reduced(what: str, losses: Tensor, reduction: str) -> Tensor:
-    """The mean or the sum of the losses, or the losses."""
-    if reduction not in ("mean", "sum", "none"):
-        raise tt.ArgumentError(
-            f"{what}: reduction is {reduction!r}",
-            why='it is "mean", "sum" or "none"',
-            fix='leave it out for the mean, or pass reduction="none"',
-        )
-    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
-
-
-def same_shape(what: str, input: Tensor, target: Tensor) -> None:
-    """ShapeError unless the shapes are equal; PyTorch warns here, or refuses, too."""
-    if input.shape != target.shape:
-        raise tt.ShapeError(
-            f"{what}: shapes {input.shape} and {target.shape} differ",
-            why="each prediction has one target; broadcasting here is nearly always a mistake",
-            fix="reshape or expand one of them to the shape of the other",
-        )
 
 
 def _classes_last(input: Tensor) -> Tensor:
@@ -213,15 +191,6 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     if reduction == "batchmean":
         return losses.sum() / input.shape[0]
     return reduced("kl_div", losses, reduction)
-
-
-def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Mean of (input - target)².
-
-    >>> tt.nn.functional.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
-    2.0
-    """
-    return _mse_loss(input, target, reduction=reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:

@@ -51,7 +51,7 @@ def rounded(values: Array, dtype: str) -> Array:
 
 @dataclass(frozen=True)
 class Input:
-    """How one input of a row is drawn.
+    """Distribution of one input of a row.
 
     Attributes:
         shape: its shape, unless a row tries others (`Row.also`, `Row.large`).
@@ -86,19 +86,9 @@ def floats(shape: Shape, low: float = -2.0, high: float = 2.0) -> Input:
     return Input(shape, "float", lambda rng, s, _: rng.uniform(low, high, s))
 
 
-def positive(shape: Shape, low: float = 0.5, high: float = 2.5) -> Input:
-    """Floats well above zero."""
-    return floats(shape, low, high)
-
-
-def unit(shape: Shape) -> Input:
-    """Floats in (-0.9, 0.9), where asin and atanh are smooth."""
-    return floats(shape, -0.9, 0.9)
-
-
-def near_one(shape: Shape) -> Input:
-    """Floats of which thousands can be multiplied."""
-    return floats(shape, 0.95, 1.05)
+positive = partial(floats, low=0.5, high=2.5)
+unit = partial(floats, low=-0.9, high=0.9)  # where asin and atanh are smooth
+near_one = partial(floats, low=0.95, high=1.05)  # thousands can be multiplied
 
 
 def away_from(point: float, shape: Shape, low: float = -2.0, high: float = 2.0, gap: float = 0.1) -> Input:
@@ -111,14 +101,14 @@ def away_from(point: float, shape: Shape, low: float = -2.0, high: float = 2.0, 
     return Input(shape, "float", draw)
 
 
-def distinct(shape: Shape, step: float = 0.25) -> Input:
-    """Floats at least `step` apart; more than 256, which 16 bits lack, along the last axis alone."""
+def distinct(shape: Shape) -> Input:
+    """Floats at least 0.25 apart; more than 256, which 16 bits lack, along the last axis alone."""
 
     def draw(rng: np.random.Generator, s: Shape, _: str) -> Array:
         n = int(np.prod(s))
         if n > 256:
-            return (rng.permuted(np.broadcast_to(np.arange(s[-1]), s), axis=-1) - s[-1] // 2) * step
-        return ((rng.permutation(n) - n // 2) * step).reshape(s)
+            return (rng.permuted(np.broadcast_to(np.arange(s[-1]), s), axis=-1) - s[-1] // 2) * 0.25
+        return ((rng.permutation(n) - n // 2) * 0.25).reshape(s)
 
     return Input(shape, "float", draw, repeats=False)
 
@@ -225,10 +215,7 @@ class Row:
     def __post_init__(self) -> None:
         shapes = {x.shape for x in self.inputs}
         plain = self.name in registry and len(shapes) == 1 and len(self.inputs[0].shape) > 1
-        defaults = {
-            "ops": (self.function,),
-            "large": ", ".join(["r c"] * len(self.inputs)) if plain else "",
-        }
+        defaults = {"ops": (self.function,), "large": ", ".join(["r c"] * len(self.inputs)) if plain else ""}
         for field, value in defaults.items():
             if getattr(self, field) is None:
                 object.__setattr__(self, field, value)
@@ -262,7 +249,7 @@ class Row:
         return partial(self.torch, torch) if callable(self.torch) else self.within(torch)
 
     def on_copies(self, function: Call, arrays: Sequence[Any], copy: Call) -> Any:
-        """What a function returns, and what it has then written."""
+        """The results of a function, and the operands that it wrote."""
         arrays = [copy(x) if i in self.writes else x for i, x in enumerate(arrays)]
         found = function(*arrays)
         written = [arrays[i] for i in self.writes]
@@ -339,9 +326,7 @@ def both(name: str) -> tuple[str, str]:
 
 
 def for_the_cpu(op: type[Op]) -> bool:
-    """Whether an op has NumPy code and no kernel: Fourier transforms, and ops that a library computes on
-    devices (`Op.library`).
-    """
+    """Whether an op has no kernel: Fourier transforms, and ops that a library computes on devices."""
     return op.library or op.__module__.startswith(("tinytensor.ops.linalg.", "tinytensor.ops.fourier."))
 
 

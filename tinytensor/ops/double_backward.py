@@ -6,15 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinytensor.autograd import backward
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.forward import Found, Rule, Tangents, push
 from tinytensor.dispatch.record import edge_of
-from tinytensor.op import fields_of
+from tinytensor.op import Grads, Needs, Tensor, fields_of
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import alias, detach
-from tinytensor.tensor import Tensor
 
 
 def partial_vjp(

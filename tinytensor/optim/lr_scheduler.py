@@ -362,7 +362,7 @@ class ReduceLROnPlateau:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """What was counted: numbers, for `tt.save`."""
+        """Counters, as numbers for `tt.save`."""
         names = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
         return {name: getattr(self, name) for name in names}
 

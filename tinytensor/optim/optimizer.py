@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from math import inf
 from numbers import Real
 from typing import Any, ClassVar
@@ -120,11 +119,11 @@ class Optimizer:
         """Check that all options are known, present and valid; before each step, since they may change."""
         if group.keys() != self.defaults.keys() | {"params"}:
             for name in group.keys() - self.defaults.keys() - {"params"}:
-                near = get_close_matches(name, self.defaults, n=1)
+                near = tt.errors.nearest(name, self.defaults)
                 raise tt.ArgumentError(
                     f"{self._name}: unknown option {name!r}",
                     why=f"its options are {', '.join(self.defaults)}",
-                    fix=f"did you mean {near[0]!r}?" if near else "use one of these",
+                    fix=f"did you mean {near!r}?" if near else "use one of these",
                 )
             raise tt.ArgumentError(
                 f"{self._name}: the option {min(self.defaults.keys() - group.keys())!r} is missing",

@@ -48,9 +48,7 @@ def laid_out(values: Array, dtype: tt.DType, layout: str) -> tt.Tensor:
 
 
 class Arguments:
-    """Tensors and numbers of one run of a program on a case; `layout`: of the tensors whose strides the
-    program takes.
-    """
+    """Tensors and numbers of a run on a case; `layout`: of tensors whose strides the program takes."""
 
     def __init__(self, program: Program, problem: Problem, case: Case, layout: str) -> None:
         self.program, self.problem, self.case = program, problem, case

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -176,21 +176,17 @@ def _dtypes(program: Program, problem: Problem) -> list[tt.DType]:
 
 
 def _refuse_other_launches(program: Program, problem: Problem) -> None:
-    if problem.launches is None:
-        return
-    launches = tuple((step.grid, step.block) for step in program.steps)
-    if _plain(launches) != _plain(problem.launches):
-        grid, block = problem.launches[0]
+    def plain(launches: Iterable[tuple[str, str]]) -> list[str]:
+        return ["".join(size.split()) for sizes in launches for size in sizes]
+
+    known = problem.launches
+    if known is not None and plain((step.grid, step.block) for step in program.steps) != plain(known):
+        grid, block = known[0]
         raise ArgumentError(
             f"judge: {program.path.name} changes the launch",
             why=f"{problem.title} asks for a kernel that is right for the given one",
             fix=f"// launch: grid {grid}, block {block}",
         )
-
-
-def _plain(launches: tuple[tuple[str, str], ...]) -> list[str]:
-    """The sizes without spaces."""
-    return ["".join(size.split()) for sizes in launches for size in sizes]
 
 
 @contextmanager

@@ -27,7 +27,7 @@ __all__ = ["Judgment", "judge_answer"]
 
 @dataclass(frozen=True, repr=False)
 class Judgment(Shown):
-    """What a notebook shows of a judgment.
+    """Notebook output of a judgment.
 
     Attributes:
         text: the verdict, or why there is none.

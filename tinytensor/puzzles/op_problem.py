@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import partial
 
 import numpy as np
 
 import tinytensor as tt
 from tinytensor.dtypes import DType, as_dtype
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, nearest
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS, Row
 from tinytensor.op_table.row import COMPLEX, FLOATS, as_tuple, silent
@@ -30,15 +29,7 @@ MEASURED = dict(zip(_LETTERS, (64, 256, 64, 4096, 2, 2, 64, 64, 32, 32, 32), str
 MOST = 100_000  # elements of an input
 # Their results are finite where exp of an input is not: they are judged with large inputs, too.
 STABLE = [
-    "softmax",
-    "log_softmax",
-    "logsumexp",
-    "cross_entropy",
-    "sigmoid",
-    "softplus",
-    "silu",
-    "gelu",
-    "tanh",
+    *("softmax", "log_softmax", "logsumexp", "cross_entropy", "sigmoid", "softplus", "silu", "gelu", "tanh"),
 ]
 
 
@@ -55,11 +46,11 @@ def problem_of(name: str) -> Problem:
     rows = [row for row in ROWS if name in (row.name, row.function)]
     rows.sort(key=lambda row: (row.name != name, not row.large))
     if not rows:
-        near = get_close_matches(name, {row.name for row in ROWS}, n=1)
+        near = nearest(name, {row.name for row in ROWS})
         raise ArgumentError(
             f"judge: there is no op {name!r}",
             why="ops are the rows of tinytensor/op_table",
-            fix=f"did you mean {near[0]}?" if near else "see docs/developers/op_coverage.md",
+            fix=f"did you mean {near}?" if near else "see docs/developers/op_coverage.md",
         )
     row = rows[0]
     if row.random or row.writes or row.main_dtype() in COMPLEX or not row.has_reference:

@@ -1,4 +1,4 @@
-"""What a program is judged by: cases with inputs and expected results, and limits of their cost."""
+"""Problems that judge a program: cases with inputs and expected results, and limits of their cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLERANCES = {"float64": 1e-11, "float32": 1e-5, "float16": 2e-3, "bfloat16": 1.
 
 @dataclass(frozen=True)
 class Limits:
-    """What a solution may cost, on the measured case; None: anything.
+    """Limits of the cost of a solution, on the measured case; None: no limit.
 
     Attributes:
         traffic: bytes moved from and to global memory, as a multiple of the least possible.

@@ -75,9 +75,7 @@ class Program:
 
 
 def read(path: Path) -> Program:
-    """Read a .cu file; ArgumentError if it has no kernel, or its launch or scratch lines are not as the
-    module says.
-    """
+    """Read a .cu file; ArgumentError without kernels, or with other lines than the module says."""
     if path.suffix != ".cu":
         raise ArgumentError(
             f"judge: {path.name} is not a .cu file", why="kernels are CUDA C++", fix="name it with .cu"
@@ -125,9 +123,7 @@ def _scratch(path: Path, text: str) -> Scratch:
 
 
 def dtype_of(kind: str, program: Program, dtype: DType) -> DType | None:
-    """The dtype of a C++ type, or of what a pointer to it points to; `dtype` for the template parameter of a
-    kernel. None: there is none.
-    """
+    """Dtype of a C++ type, or of what it points to; `dtype` for a template parameter; None: it has none."""
     kind = kind.replace("const", "").strip("* ")
     if kind in {p.name for step in program.steps for p in step.kernel.template}:
         return dtype
@@ -147,17 +143,12 @@ def evaluate(text: str, names: Mapping[str, int]) -> tuple[int, ...]:
         parts = tree.elts if isinstance(tree, ast.Tuple) else [tree]
         return tuple(_value(part, names) for part in parts)
     except (SyntaxError, ZeroDivisionError, RecursionError, KeyError, TypeError) as error:
+        known = ", ".join(sorted(names, key=lambda name: ("_" in name, name)))  # those such as x_size last
         raise ArgumentError(
             f"judge: `{text}` is not a size",
             why=f"no such name: {error}" if isinstance(error, KeyError) else str(error),
-            fix=f"use integers, + - * / %, min, max and {', '.join(sorted(names, key=_of_a_tensor))}; "
-            "(n + 255) / 256 is n / 256 rounded up",
+            fix=f"use integers, + - * / %, min, max and {known}; (n + 255) / 256 is n / 256 rounded up",
         ) from None
-
-
-def _of_a_tensor(name: str) -> tuple[bool, str]:
-    """Key that puts names such as x_size last."""
-    return "_" in name, name
 
 
 def _value(node: ast.AST, names: Mapping[str, int]) -> int:

@@ -13,7 +13,7 @@ NAME = "progress.json"
 
 
 class Entry(TypedDict):
-    """What is known about one puzzle: whether it was ever solved, its best score, number of judgments."""
+    """Progress with one puzzle: whether it was ever solved, its best score, number of judgments."""
 
     solved: bool
     score: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -50,7 +50,7 @@ def tensors_of(text: str) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Puzzle:
     """One puzzle about kernels; its start file is `start/NN_name.cu`.
 
@@ -80,6 +80,7 @@ class Puzzle:
     text: str
     signature: str
     reference: str
+    _: KW_ONLY
     sizes: str
     cases: tuple[tuple[int, ...], ...]
     measured: tuple[int, ...] = ()
@@ -122,7 +123,7 @@ class Puzzle:
         return Case(dtype, sizes, self.numbers, inputs, outputs, floor)
 
     def results(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> tuple[Array, ...]:
-        """What the reference makes of inputs."""
+        """Results of the reference for inputs."""
         copies = {name: values.copy() for name, values in arrays.items()}
         with np.errstate(all="ignore"):
             found = eval(self.reference, {"np": np, **vars(references), **copies, **self.numbers, **sizes})
@@ -149,7 +150,7 @@ class Puzzle:
         return (self.case(dtype, values, seed) for values in self.cases)
 
     def problem(self, number: int) -> Problem:
-        """What the judge runs; `number` is the puzzle's place in the catalogue."""
+        """The problem that the judge runs; `number` is the puzzle's position in the catalogue."""
         start = read(self.start(number))
         return Problem(
             title=f"puzzle {number}, {self.title}",
@@ -173,5 +174,5 @@ class Puzzle:
         return START / self.file_name(number)
 
     def start_text(self, number: int) -> str:
-        """What the learner begins with."""
+        """The file that the learner begins with."""
         return self.start(number).read_text(encoding="utf-8")

@@ -64,9 +64,7 @@ def _loaded(path: Path, p: PythonPuzzle) -> Callable[..., Any]:
         found = runpy.run_path(str(path)).get(p.function)
     except (Exception, SystemExit) as error:  # of the learner's file
         raise ArgumentError(
-            f"judge: {path.name} cannot be imported",
-            why=f"{type(error).__name__}: {error}",
-            fix="correct it",
+            f"judge: {path.name} cannot be imported", why=f"{type(error).__name__}: {error}", fix="correct it"
         ) from error
     if not inspect.isfunction(found):
         raise ArgumentError(
@@ -78,7 +76,7 @@ def _loaded(path: Path, p: PythonPuzzle) -> Callable[..., Any]:
 
 
 def _broken_rules(tree: ast.Module, p: PythonPuzzle) -> Iterator[tuple[int, str]]:
-    """What the puzzle does not allow in the source: lines and reasons."""
+    """Violations of the puzzle's rules in the source: lines and reasons."""
     if p.kind == GRADIENT:
         used = [(n.lineno, n.attr) for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
         used += [(n.lineno, n.arg or "") for n in ast.walk(tree) if isinstance(n, ast.keyword)]

@@ -31,7 +31,7 @@ class PythonPuzzle(Puzzle):
 
     @property
     def rules(self) -> str:
-        """What a solution may be made of."""
+        """Names that a solution may use."""
         return RULES[self.kind]
 
     @property
@@ -41,16 +41,16 @@ class PythonPuzzle(Puzzle):
 
     @property
     def parameters(self) -> str:
-        """What the parameters of the function may be."""
+        """Types that the parameters of the function may have."""
         names = ["dy"] * (self.kind == GRADIENT) + [t.name for t in self.inputs] + self.sizes.split()
-        return f"{self.function}; its parameters are any of {', '.join(names)}"
+        return f"{self.function}, whose parameters are some of {', '.join(names)}"
 
     def file_name(self, number: int) -> str:
         """Name of the learner's file."""
         return f"{number:02d}_{self.name}.py"
 
     def start_text(self, number: int) -> str:
-        """What the learner begins with."""
+        """The file that the learner begins with."""
         names = self.arguments or tuple(t.name for t in self.inputs)
         given = ("dy", *names) if self.kind == GRADIENT else names
         first = "x.as_strided((1,), (1,), 0)" if self.kind == VIEW else "dy" if self.kind == GRADIENT else "0"

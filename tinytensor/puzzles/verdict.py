@@ -1,4 +1,4 @@
-"""What the judge says: wrong elements, findings, costs, the score; as text and as JSON."""
+"""Verdict of the judge: wrong elements, findings, costs, the score; as text and as JSON."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the measured case costs: counts, the same on every machine.
+    """Costs of the measured case: counts, the same on every machine.
 
     Attributes:
         case: sizes and dtype.

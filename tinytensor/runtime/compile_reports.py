@@ -1,4 +1,4 @@
-"""Who hears that kernels are being compiled: a line on standard error, or a function of the program."""
+"""Callbacks for the progress of kernel compilation; by default a line on standard error."""
 
 from __future__ import annotations
 

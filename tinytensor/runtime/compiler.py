@@ -408,7 +408,7 @@ def _is_whole(path: Path, modified: int) -> bool:
 
 
 def warnings_of(library: Path) -> str:
-    """What the compiler said about a library of a recipe with `keep_warnings`."""
+    """The compiler's messages about a library of a recipe with `keep_warnings`."""
     kept = read_kept(Path(os.path.realpath(library)).with_suffix(WARNINGS))
     return (kept or b"").decode(errors="replace")
 

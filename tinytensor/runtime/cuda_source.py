@@ -319,9 +319,8 @@ def active(text: str) -> str:
             if False not in states:
                 _define(word, rest, macros)
         elif word in ("if", "ifdef", "ifndef"):
-            value = _value(
-                {"if": rest, "ifdef": f"defined({rest})", "ifndef": f"!defined({rest})"}[word], macros
-            )
+            asked = {"if": rest, "ifdef": f"defined({rest})", "ifndef": f"!defined({rest})"}[word]
+            value = _value(asked, macros)
             states.append(value)
             taken.append(value is True)
         elif states and word in ("elif", "else"):

@@ -10,8 +10,6 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["ACCUMULATION", "GENERATORS", "HOST_KERNELS", "MEMORY", "lock_for_forks"]
-
 # The order in which locks are taken, where one is taken while another is held.
 ACCUMULATION, HOST_KERNELS, MEMORY, GENERATORS = range(4)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from tinytensor.errors import KernelError
-from tinytensor.runtime.kernel_cache import cache_folder, write_private
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 generated: dict[str, Callable[[], str]] = {}  # texts of .cu files that are made from declarations, by stem
@@ -35,8 +33,12 @@ def _written(ending: str) -> dict[str, Path]:
 @cache
 def _file_of(stem: str, text: str) -> Path:
     """The text in a file of the cache, so that messages and debuggers can refer to its lines."""
+    from hashlib import sha256
+
+    from tinytensor.runtime.kernel_cache import cache_folder, write_private  # imported with the first device
+
     data = text.encode()
-    folder = cache_folder("sources") / hashlib.sha256(data).hexdigest()[:12]
+    folder = cache_folder("sources") / sha256(data).hexdigest()[:12]
     path = folder / f"{stem}.cu"
     if not path.exists() or path.read_bytes() != data:  # an empty file, after a power failure, is rewritten
         folder.mkdir(mode=0o700, exist_ok=True)

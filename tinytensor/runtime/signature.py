@@ -95,7 +95,7 @@ class Signature:
 
     @property
     def key(self) -> str:
-        """What names it among the kernels of its file."""
+        """Its name among the kernels of its file."""
         return f"{self.name}({self.types})" if self.overloaded else self.name
 
     @property

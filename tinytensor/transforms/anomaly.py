@@ -14,11 +14,11 @@ from typing import Any, Self
 import numpy as np
 
 from tinytensor.autograd.graph import Node, extra_of
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.scope import Scope
 from tinytensor.dispatch.transfer import values
 from tinytensor.errors import GradError
 from tinytensor.events import Observer, observers
+from tinytensor.op import Grads
 from tinytensor.storage import Storage
 
 __all__ = ["detect_anomaly"]
@@ -55,14 +55,13 @@ class detect_anomaly(Scope, ContextDecorator):  # noqa: N801 - a context manager
     Raises:
         GradError: from backward, naming operation, input and `file:line`.
 
-    Example:
-        >>> x = tt.tensor([0.0, 1.0], requires_grad=True)
-        >>> with tt.detect_anomaly():
-        ...     y = (x * 0) / x
-        ...     y.sum().backward()
-        Traceback (most recent call last):
-            ...
-        tinytensor.errors.GradError: backward: the gradient that divide gives its input 'b', ...
+    >>> x = tt.tensor([0.0, 1.0], requires_grad=True)
+    >>> with tt.detect_anomaly():
+    ...     y = (x * 0) / x
+    ...     y.sum().backward()
+    Traceback (most recent call last):
+        ...
+    tinytensor.errors.GradError: backward: the gradient that divide gives its input 'b', ...
     """
 
     variable = _mode

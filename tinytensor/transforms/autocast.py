@@ -44,13 +44,12 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
         DTypeError: dtype is not a 16-bit float.
         DeviceError: there is no such type of device.
 
-    Example:
-        >>> layer, x = tt.nn.Linear(3, 2), tt.ones(1, 3)
-        >>> with tt.autocast(tt.bfloat16):
-        ...     y = layer(x)
-        ...     loss = y.sum()
-        >>> y.dtype, loss.dtype
-        (tinytensor.bfloat16, tinytensor.float32)
+    >>> layer, x = tt.nn.Linear(3, 2), tt.ones(1, 3)
+    >>> with tt.autocast(tt.bfloat16):
+    ...     y = layer(x)
+    ...     loss = y.sum()
+    >>> y.dtype, loss.dtype
+    (tinytensor.bfloat16, tinytensor.float32)
     """
 
     def __init__(
@@ -93,10 +92,9 @@ class autocast(using):  # noqa: N801 - a context manager and a decorator, named 
 def is_autocast_enabled() -> bool:
     """Whether autocast is active in this thread.
 
-    Example:
-        >>> with tt.autocast(tt.bfloat16):
-        ...     tt.is_autocast_enabled()
-        True
+    >>> with tt.autocast(tt.bfloat16):
+    ...     tt.is_autocast_enabled()
+    True
     """
     return casting() is not None
 
@@ -109,10 +107,9 @@ def get_autocast_dtype(device_type: str | Device) -> DType | None:
 
     Differs from: torch.get_autocast_dtype, which does not depend on whether autocast is active.
 
-    Example:
-        >>> with tt.autocast("cpu"):
-        ...     tt.get_autocast_dtype("cpu"), tt.get_autocast_dtype("cuda")
-        (tinytensor.bfloat16, None)
+    >>> with tt.autocast("cpu"):
+    ...     tt.get_autocast_dtype("cpu"), tt.get_autocast_dtype("cuda")
+    (tinytensor.bfloat16, None)
     """
     cast: Any = casting()
     if cast is None or cast.device_type not in (None, as_device(device_type, "get_autocast_dtype").type):

@@ -31,12 +31,11 @@ class CapturedGraph(OfThread):
         launches: number of kernels in the graph.
         kept: tensors that live as long as the graph.
 
-    Example:
-        >>> x = tt.ones(2, device="emulated")
-        >>> graph = tt.capture(lambda: x * 2.0, device="emulated")
-        >>> _ = x.copy_(5.0)
-        >>> graph.replay().tolist()
-        [10.0, 10.0]
+    >>> x = tt.ones(2, device="emulated")
+    >>> graph = tt.capture(lambda: x * 2.0, device="emulated")
+    >>> _ = x.copy_(5.0)
+    >>> graph.replay().tolist()
+    [10.0, 10.0]
     """
 
     def __init__(self, device: Device) -> None:
@@ -61,11 +60,10 @@ class CapturedGraph(OfThread):
         Generated when it is asked for; compiled at the tenth replay. Empty ("") if there is none: on devices,
         and where no op of the function is elementwise with a C++ formula.
 
-        Example:
-            >>> x = tt.ones(100)
-            >>> graph = tt.capture(lambda: x * 2.0 + 1.0, device="cpu", warmup=0)
-            >>> [line.strip() for line in graph.source.splitlines() if " + " in line]
-            ['float v4 = v2 + v3;']
+        >>> x = tt.ones(100)
+        >>> graph = tt.capture(lambda: x * 2.0 + 1.0, device="cpu", warmup=0)
+        >>> [line.strip() for line in graph.source.splitlines() if " + " in line]
+        ['float v4 = v2 + v3;']
         """
         return self._work.source
 
@@ -241,9 +239,8 @@ class HostWork:
 def is_capturing() -> bool:
     """Whether this thread is capturing a graph: nothing can be read, and random numbers are drawn later.
 
-    Example:
-        >>> tt.is_capturing()
-        False
+    >>> tt.is_capturing()
+    False
     """
     return current() is not None
 
@@ -257,11 +254,10 @@ def before_replay(fn: Callable[[], object]) -> None:
     Args:
         fn: a function without arguments.
 
-    Example:
-        >>> count = []
-        >>> tt.before_replay(lambda: count.append(1))
-        >>> count
-        [1]
+    >>> count = []
+    >>> tt.before_replay(lambda: count.append(1))
+    >>> count
+    [1]
     """
     if (graph := current()) is not None:
         graph.add_prologue(fn)
@@ -272,9 +268,8 @@ def before_replay(fn: Callable[[], object]) -> None:
 def current() -> CapturedGraph | None:
     """The graph that this thread is capturing, or None.
 
-    Example:
-        >>> current() is None
-        True
+    >>> current() is None
+    True
     """
     mine = [o for o in observers if isinstance(o, CapturedGraph) and o.is_ours]
     return mine[-1] if mine else None
@@ -318,18 +313,17 @@ def capture(
             replayed; or another thread is capturing work of the device.
         ArgumentError: warmup is below 0, or 0 without a device; or fn is given arguments.
 
-    Example:
-        >>> w = tt.ones(3, device="emulated", requires_grad=True)
-        >>> optimizer = tt.optim.SGD([w], lr=0.5)
-        >>> def step() -> tt.Tensor:
-        ...     optimizer.zero_grad()
-        ...     loss = (w * w).sum()
-        ...     loss.backward()
-        ...     optimizer.step()
-        ...     return loss
-        >>> graph = tt.capture(step, warmup=1)
-        >>> w.tolist()
-        [0.0, 0.0, 0.0]
+    >>> w = tt.ones(3, device="emulated", requires_grad=True)
+    >>> optimizer = tt.optim.SGD([w], lr=0.5)
+    >>> def step() -> tt.Tensor:
+    ...     optimizer.zero_grad()
+    ...     loss = (w * w).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> graph = tt.capture(step, warmup=1)
+    >>> w.tolist()
+    [0.0, 0.0, 0.0]
     """
     if arguments:
         raise ArgumentError(

@@ -261,12 +261,11 @@ def checkpoint(function: Callable[..., Any], *args: Any, preserve_rng: bool = Tr
 
     Source: Chen, Xu, Zhang, Guestrin 2016, "Training deep nets with sublinear memory cost".
 
-    Example:
-        >>> w = tt.ones(2, 2, requires_grad=True)
-        >>> y = tt.checkpoint(lambda x: (x @ w) * (x @ w), tt.ones(1, 2))
-        >>> y.sum().backward()
-        >>> w.grad.tolist()
-        [[4.0, 4.0], [4.0, 4.0]]
+    >>> w = tt.ones(2, 2, requires_grad=True)
+    >>> y = tt.checkpoint(lambda x: (x @ w) * (x @ w), tt.ones(1, 2))
+    >>> y.sum().backward()
+    >>> w.grad.tolist()
+    [[4.0, 4.0], [4.0, 4.0]]
     """
     if not callable(function):
         raise GradError(

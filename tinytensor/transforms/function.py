@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from tinytensor.autograd import backward as autograd
-from tinytensor.autograd.backward import Saved, fetch_all
-from tinytensor.autograd.graph import Needs, Output, extra_of
-from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.backward import fetch_all
+from tinytensor.autograd.graph import Output, extra_of
 from tinytensor.autograd.levels import Batched, Level, batched, innermost
 from tinytensor.autograd.modes import enable_grad, grad_enabled, no_grad
 from tinytensor.creation import ones, zeros
@@ -19,10 +18,9 @@ from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, GradError
-from tinytensor.op import Op
+from tinytensor.op import Grads, Needs, Op, Saved, Shape
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import astype
-from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, is_tensor, meta_of, same_memory
 from tinytensor.transforms.capture import is_capturing
 
@@ -128,7 +126,7 @@ def _need_tensors(what: str, tensors: Sequence[Any]) -> None:
 
 
 class VmapInfo(NamedTuple):
-    """What `Function.vmap` is told: the number of samples, and what random functions do."""
+    """Argument of `Function.vmap`: the number of samples, and the behavior of random functions."""
 
     batch_size: int
     randomness: str
@@ -157,21 +155,20 @@ class Function:
     An output that is an argument, or shares memory with one, is returned as a view of it, with this
     function's gradient; such an output cannot be modified in place while recording.
 
-    Example:
-        >>> class Square(tt.Function):
-        ...     @staticmethod
-        ...     def forward(ctx, x):
-        ...         ctx.save_for_backward(x)
-        ...         return x * x
-        ...
-        ...     @staticmethod
-        ...     def backward(ctx, grad):
-        ...         (x,) = ctx.saved_tensors
-        ...         return grad * 2 * x
-        >>> x = tt.tensor(3.0, requires_grad=True)
-        >>> Square.apply(x).backward()
-        >>> x.grad.item()
-        6.0
+    >>> class Square(tt.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return grad * 2 * x
+    >>> x = tt.tensor(3.0, requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad.item()
+    6.0
     """
 
     forward: ClassVar[Callable[..., Any]]
@@ -364,8 +361,8 @@ def _backward(
 ) -> Sequence[Tensor | None]:
     """Call the user's backward with all gradients, and check its results."""
     given = [_zeros(spec) if g is None else g for g, spec in zip(grads, context._outs, strict=True)]
-    if (level := innermost(given)) is not None:  # user code may not be vectorized: it may use NumPy
-        return _backward_of_samples(cls, context, given, saved, needs, level)
+    if (level := innermost(given)) is not None:
+        return _by_samples(lambda row: _backward(cls, context, tuple(row), saved, needs), given, level)
     if not hasattr(cls, "backward"):
         return _transposed(cls, context, given, saved, needs)
     result = cls.backward(context._inside(saved, needs, context._parts[0]), *given)
@@ -428,20 +425,10 @@ def _check_history(y: Tensor, name: str, missing: str, other: str) -> None:
         )
 
 
-def _backward_of_samples(
-    cls: type[Function],
-    context: Context,
-    given: Sequence[Any],
-    saved: Saved | None,
-    needs: Needs,
-    level: Level,
-) -> Sequence[Tensor | None]:
-    """The gradients for a batch of output gradients, one by one."""
-    values = [lifted(g, level) for g in given]
-    rows = [
-        _backward(cls, context, tuple([sample(v, i) for v in values]), saved, needs)
-        for i in range(level.size)
-    ]
+def _by_samples(call: Callable[[list[Any]], Any], given: Sequence[Any], level: Level) -> list[Tensor | None]:
+    """The results for batched gradients or tangents, one by one: user code may use NumPy."""
+    values = [None if t is None else lifted(t, level) for t in given]
+    rows = [call([None if v is None else sample(v, i) for v in values]) for i in range(level.size)]
     return [None if row[0] is None else batched(stacked(row), level) for row in zip(*rows, strict=True)]
 
 
@@ -496,13 +483,8 @@ def _tangents(cls: type[Function], call: Tangents) -> Found:
         _zeros(spec) if t is None and spec is not None and spec[1].is_floating else t
         for t, spec in zip(call.given, context._specs, strict=True)
     ]
-    if (level := innermost(given)) is not None:  # user code may not be vectorized: it may use NumPy
-        values = [None if t is None else lifted(t, level) for t in given]
-        rows = []
-        for i in range(level.size):
-            row = [None if v is None else sample(v, i) for v in values]
-            rows.append(_tangents(cls, Tangents(call.node, row, call.algebra)))
-        return [None if row[0] is None else batched(stacked(row), level) for row in zip(*rows, strict=True)]
+    if (level := innermost(given)) is not None:
+        return _by_samples(lambda row: _tangents(cls, Tangents(call.node, row, call.algebra)), given, level)
     return _call_jvp(cls, context, call.saved, call.needs, given)
 
 

@@ -73,14 +73,13 @@ def gradcheck(
     Differs from: PyTorch's gradcheck: random projections are the default, not the whole Jacobian; the result
         is a number, not True.
 
-    Example:
-        >>> x = tt.tensor([0.5, -1.5], dtype=tt.float64, requires_grad=True)
-        >>> tt.gradcheck(lambda x: x * x * x, x) < 1e-9
-        True
-        >>> tt.gradcheck(lambda x: x * x.detach(), x)  # a forgotten path
-        Traceback (most recent call last):
-        tinytensor.errors.GradError: gradcheck: the gradient of input 0 of shape (2,) is wrong
-        ...
+    >>> x = tt.tensor([0.5, -1.5], dtype=tt.float64, requires_grad=True)
+    >>> tt.gradcheck(lambda x: x * x * x, x) < 1e-9
+    True
+    >>> tt.gradcheck(lambda x: x * x.detach(), x)  # a forgotten path
+    Traceback (most recent call last):
+    tinytensor.errors.GradError: gradcheck: the gradient of input 0 of shape (2,) is wrong
+    ...
     """
     settings = _Settings("gradcheck", rtol, atol, eps)
     return _check(fn, _as_list(inputs), settings, complete, np.random.default_rng(seed))
@@ -103,11 +102,7 @@ def gradgradcheck(
 
     Args:
         fn: function from tensors to one or several tensors.
-        inputs: as for `gradcheck`.
-        eps: the step, as for `gradcheck`.
-        rtol, atol: as for `gradcheck`.
-        complete: check each entry separately.
-        seed: seed of the random gradients, directions and weights.
+        inputs, eps, rtol, atol, complete, seed: as for `gradcheck`.
 
     Returns:
         The largest difference found, relative to 1 + the larger of the two numbers. Inputs are numbered as in
@@ -117,10 +112,9 @@ def gradgradcheck(
         GradError: a second derivative is wrong, or as for `gradcheck`.
         DTypeError: an input that requires grad is not float64.
 
-    Example:
-        >>> x = tt.tensor([0.5, -1.5], dtype=tt.float64, requires_grad=True)
-        >>> tt.gradgradcheck(lambda x: x * x * x, x) < 1e-9
-        True
+    >>> x = tt.tensor([0.5, -1.5], dtype=tt.float64, requires_grad=True)
+    >>> tt.gradgradcheck(lambda x: x * x * x, x) < 1e-9
+    True
     """
     settings = _Settings("gradgradcheck", rtol, atol, eps)
     xs, rng = _as_list(inputs), np.random.default_rng(seed)
@@ -204,11 +198,8 @@ def _difference(
     """Derivative of w·fn(x) in direction v of input i, and its estimated error."""
     x = values(xs[i])
     scale = max(1.0, float(np.abs(x).max(initial=0.0)))
-    h = (
-        (_STEP if settings.eps is None else settings.eps)
-        * scale
-        / max(1.0, float(np.abs(v).max(initial=0.0)))
-    )
+    size = max(1.0, float(np.abs(v).max(initial=0.0)))
+    h = (_STEP if settings.eps is None else settings.eps) * scale / size
 
     def slope(step: float) -> tuple[float, float]:
         """Mean and difference of the slopes on both sides of x."""

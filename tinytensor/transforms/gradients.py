@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tinytensor.autograd import backward as autograd
-from tinytensor.autograd import hooks
 from tinytensor.autograd.backward import retain, set_grad
 from tinytensor.autograd.graph import Node, Output, extra_of
 from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
@@ -20,6 +19,7 @@ from tinytensor.dispatch.record import edge_of, requires
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import float32
 from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError, TransformError
+from tinytensor.op import Grads
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import NUMPY
@@ -95,11 +95,10 @@ def backward(
         ShapeError: the gradient does not have x's shape.
         DeviceError: the gradient is not on x's device.
 
-    Example:
-        >>> x = tt.tensor(3.0, requires_grad=True)
-        >>> (x * x).backward()
-        >>> x.grad.item()
-        6.0
+    >>> x = tt.tensor(3.0, requires_grad=True)
+    >>> (x * x).backward()
+    >>> x.grad.item()
+    6.0
     """
     _not_batched("backward", x, gradient)
     edge = edge_of(x)
@@ -138,11 +137,10 @@ def grad(
     Raises:
         GradError: an output or input does not require grad, or an input was not used.
 
-    Example:
-        >>> x = tt.tensor(2.0, requires_grad=True)
-        >>> (slope,) = tt.grad(x**3, x, create_graph=True)
-        >>> slope.item(), tt.grad(slope, x)[0].item()
-        (12.0, 12.0)
+    >>> x = tt.tensor(2.0, requires_grad=True)
+    >>> (slope,) = tt.grad(x**3, x, create_graph=True)
+    >>> slope.item(), tt.grad(slope, x)[0].item()
+    (12.0, 12.0)
     """
     outs = [outputs] if is_tensor(outputs) else list(outputs)
     ins = [inputs] if is_tensor(inputs) else list(inputs)
@@ -151,9 +149,10 @@ def grad(
     )
     if len(starts) != len(outs):
         raise ShapeError(
-            f"grad: {len(starts)} grad_outputs for {len(outs)} outputs", why="each output needs one",
+            f"grad: {len(starts)} grad_outputs for {len(outs)} outputs",
+            why="each output needs one",
             fix="pass one gradient (or None) per output",
-        )  # fmt: skip
+        )
     for kind, tensors in (("output", outs), ("input", ins)):
         for i, t in enumerate(tensors):
             if not is_tensor(t):
@@ -233,6 +232,18 @@ def pushed(
     return list(in_backward(create, True, push, *edges, given, ALGEBRA, retain))
 
 
+def _edge(what: str, x: Tensor) -> Any:
+    """The edge of a tensor, which a gradient reaches."""
+    _not_batched(what, x)
+    if (edge := edge_of(x)) is None:
+        raise GradError(
+            f"{what}: the tensor does not require grad",
+            why="no gradient will reach it",
+            fix="set requires_grad_() on it or on an input",
+        )
+    return edge
+
+
 def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removable:
     """Call `hook(grad)` when the tensor's gradient is complete; a returned tensor replaces it.
 
@@ -242,28 +253,20 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Removab
     Raises:
         GradError: the tensor does not require grad.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> handle = x.register_hook(lambda grad: grad * 10)
-        >>> x.sum().backward()
-        >>> x.grad.tolist()
-        [10.0, 10.0]
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> handle = x.register_hook(lambda grad: grad * 10)
+    >>> x.sum().backward()
+    >>> x.grad.tolist()
+    [10.0, 10.0]
     """
-    _not_batched("register_hook", x)
-    edge = edge_of(x)
-    if edge is None:
-        raise GradError(
-            "register_hook: the tensor does not require grad",
-            why="no gradient will reach it",
-            fix="set requires_grad_() on it or on an input",
-        )
+    edge = _edge("register_hook", x)
     if edge is x:
         x._hooks = LeafHooks() if x._hooks is None else x._hooks
         return Removable(x._hooks, hook)
     index = edge.index if type(edge) is Output else 0
     node: Node = edge.node if type(edge) is Output else edge
 
-    def on_node(grads: hooks.Grads) -> hooks.Grads | None:
+    def on_node(grads: Grads) -> Grads | None:
         grad = grads[index]
         if grad is None or (new := hook(grad)) is None:
             return None
@@ -286,11 +289,10 @@ def register_post_accumulate_grad_hook(x: Tensor, hook: Callable[[Tensor], None]
     Raises:
         GradError: the tensor is not a leaf that requires grad.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad.tolist()))
-        >>> (x * 3).sum().backward()
-        [3.0, 3.0]
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad.tolist()))
+    >>> (x * 3).sum().backward()
+    [3.0, 3.0]
     """
     if edge_of(x) is not x:
         raise GradError(
@@ -308,23 +310,14 @@ def retain_grad(x: Tensor) -> None:
     Raises:
         GradError: the tensor does not require grad.
 
-    Example:
-        >>> x = tt.ones(2, requires_grad=True)
-        >>> y = x * 2
-        >>> y.retain_grad()
-        >>> (y * y).sum().backward()
-        >>> y.grad.tolist()
-        [4.0, 4.0]
+    >>> x = tt.ones(2, requires_grad=True)
+    >>> y = x * 2
+    >>> y.retain_grad()
+    >>> (y * y).sum().backward()
+    >>> y.grad.tolist()
+    [4.0, 4.0]
     """
-    _not_batched("retain_grad", x)
-    edge = edge_of(x)
-    if edge is None:
-        raise GradError(
-            "retain_grad: the tensor does not require grad",
-            why="no gradient will reach it",
-            fix="set requires_grad_() on it or on an input",
-        )
-    if edge is not x:
+    if _edge("retain_grad", x) is not x:
         retain(x)
 
 

@@ -1,17 +1,15 @@
 """Architectures of llama.cpp that are models of ours, and the metadata that describe their sizes."""
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gpt.config import GPTConfig
 from gpt.fields import from_dict
 from gpt.weights.gguf_format.metadata import Entry, Metadata, number
-from gpt.weights.hf_names import GGUF_GPT2, GGUF_LLAMA, GGUF_QWEN3, Naming
+from gpt.weights.hf_names import GGUF_GPT2, GGUF_LLAMA, GGUF_QWEN3, ROTATED, Architecture, nearest
 from gpt.weights.weight_tensor import Stored
-from tinytensor.errors import ArgumentError
 
 _SIZES = {
     "context_length": "block_size",
@@ -20,66 +18,22 @@ _SIZES = {
     "embedding_length": "n_embd",
     "feed_forward_length": "n_inner",
 }
-# Fields of any value. All others have that of the architecture or, not listed there, the default.
-_FREE = {
-    *_SIZES.values(),
-    "vocab_size",
-    "n_kv_head",
-    "n_expert_active",
-    "dropout",
-    "tied_head",
-    "norm_eps",
-    "init",
-}
-_ROTATED = {"position": "rope", "norm": "rms_norm", "bias": False}
-
-
-class Architecture(NamedTuple):
-    """An architecture of llama.cpp."""
-
-    naming: Naming  # names and layouts of its tensors
-    fixed: Mapping[str, Any]  # values of our fields that it implements
-    free: frozenset[str] = frozenset()  # further fields of any value
-
-    @property
-    def rotates(self) -> bool:
-        """Whether positions are rotations, not a table."""
-        return self.fixed.get("position") == "rope"
-
-
-_ANY_BASE = frozenset({"rope_theta"})
+_LLAMA = ROTATED | {"activation": "swiglu"}
+_FREE = {"rope_theta", "n_kv_head"}
 ARCHITECTURES = {
     # Absent biases are zeros in a file of gpt2.
-    "gpt2": Architecture(GGUF_GPT2, {}, frozenset({"bias"})),
-    "llama": Architecture(GGUF_LLAMA, _ROTATED | {"activation": "swiglu"}, _ANY_BASE | {"bias"}),
-    "qwen3": Architecture(GGUF_QWEN3, _ROTATED | {"activation": "swiglu", "qk_norm": True}, _ANY_BASE),
-    "arcee": Architecture(GGUF_LLAMA, _ROTATED | {"activation": "relu2"}, _ANY_BASE),
+    "gpt2": Architecture(GGUF_GPT2, free={"bias", "rope_theta"}),
+    "llama": Architecture(GGUF_LLAMA, _LLAMA, _FREE | {"bias"}),
+    "qwen3": Architecture(GGUF_QWEN3, _LLAMA | {"qk_norm": True}, _FREE),
+    "arcee": Architecture(GGUF_LLAMA, ROTATED | {"activation": "relu2"}, _FREE),
 }
 
 
 def architecture_for(config: GPTConfig) -> str:
     """Architecture of llama.cpp that computes what a model of ours computes."""
-    differing = {name: _differing(config, kind) for name, kind in ARCHITECTURES.items()}
-    nearest = min(differing, key=lambda name: len(differing[name]))
-    if not differing[nearest]:
-        return nearest
-    raise ArgumentError(
-        "save_gguf: no architecture of llama.cpp is this model",
-        why=f"{nearest} is the closest, but has {', '.join(differing[nearest])}",
-        fix="write it for our own commands: python -m gpt convert RUN model.safetensors",
-    )
-
-
-def _differing(config: GPTConfig, kind: Architecture) -> list[str]:
-    """Fields that differ from those of an architecture, as `field=value, not ours`."""
-    fields = [field for field in dataclasses.fields(config) if field.name not in _FREE | kind.free]
-    wanted = {field.name: kind.fixed.get(field.name, field.default) for field in fields}
-    own = {name: getattr(config, name) for name in wanted}
-    if not kind.rotates and config.kv_heads != config.n_head:
-        wanted["n_kv_head"], own["n_kv_head"] = config.n_head, config.n_kv_head
-    if not kind.rotates:
-        del wanted["rope_theta"]  # not used
-    return [f"{name}={value}, not {own[name]}" for name, value in wanted.items() if value != own[name]]
+    what = "save_gguf: no architecture of llama.cpp is this model"
+    fix = "write it for our own commands: python -m gpt convert RUN model.safetensors"
+    return nearest(config, ARCHITECTURES, what, fix)
 
 
 def describe_config(config: GPTConfig) -> dict[str, Entry]:
@@ -89,7 +43,7 @@ def describe_config(config: GPTConfig) -> dict[str, Entry]:
     sizes |= {"feed_forward_length": config.inner_size, "vocab_size": config.vocab_size}
     epsilon = "attention.layer_norm_epsilon"
     more: dict[str, Entry] = {}
-    if ARCHITECTURES[name].rotates:
+    if name != "gpt2":
         epsilon = "attention.layer_norm_rms_epsilon"
         sizes |= {"attention.head_count_kv": config.kv_heads, "rope.dimension_count": config.head_size}
         more["rope.freq_base"] = Entry("float32", config.rope_theta)
@@ -117,7 +71,7 @@ def read_config(values: Metadata, tensors: Mapping[str, Stored]) -> GPTConfig:
         "tied_head": head is None or (head.dtype == table.dtype and np.array_equal(head.array, table.array)),
     }
     epsilon = "attention.layer_norm_epsilon"
-    if kind.rotates:
+    if values.architecture != "gpt2":
         epsilon = "attention.layer_norm_rms_epsilon"
         fields |= _rotations(values, fields["n_embd"] // fields["n_head"])
         groups = values.get("{arch}.attention.head_count_kv", fields["n_head"])

@@ -7,7 +7,7 @@ import pytest
 
 import tinytensor as tt
 from tinytensor.emulator.check.counts import KernelCount
-from tinytensor.emulator.check.lower_bounds import CARDS, Bound, bounds_of
+from tinytensor.emulator.check.lower_bounds import CARDS, bounds_of
 
 A100, H100, RTX4090 = range(3)
 
@@ -17,11 +17,11 @@ class Counted(KernelCount):
 
     given: dict[str, int] | None = None
 
-    def flops_by_kind(self) -> dict[str, int] | None:
+    def flops_by_kind(self):
         return self.given
 
 
-def counted(blocks: int, times: int = 1, counted: int | None = None, **flops: int) -> Counted:
+def counted(blocks, times=1, counted=None, **flops):
     count = Counted("k", (blocks, 1, 1), (128, 1, 1), 0, Path("k.so"))
     count.times, count.blocks = times, blocks * times
     count.counted = blocks * times if counted is None else counted
@@ -29,13 +29,13 @@ def counted(blocks: int, times: int = 1, counted: int | None = None, **flops: in
     return count
 
 
-def bound(count: KernelCount, card: int = A100) -> Bound:
+def bound(count, card=A100):
     found = bounds_of(count)
     assert [b.card for b in found] == list(CARDS)
     return found[card]
 
 
-def test_memory_moves_each_byte_once() -> None:
+def test_memory_moves_each_byte_once():
     """2.039e12 bytes per second; two launches of 2.039e9 bytes take a millisecond each."""
     count = counted(1000, times=2)
     count.read_bytes, count.written_bytes = 2 * 2_000_000_000, 2 * 39_000_000
@@ -44,7 +44,7 @@ def test_memory_moves_each_byte_once() -> None:
 
 
 @pytest.mark.parametrize(("blocks", "busy"), [(1, 1), (54, 54), (108, 108), (10_000, 108)])
-def test_few_blocks_keep_few_multiprocessors_busy(blocks: int, busy: int) -> None:
+def test_few_blocks_keep_few_multiprocessors_busy(blocks, busy):
     """A multiprocessor of an A100 has 1.41e9 clocks per second, each of 128 bytes or one wavefront."""
     count = counted(blocks, half=312_000, single=195_000)
     count.accesses = {
@@ -59,24 +59,24 @@ def test_few_blocks_keep_few_multiprocessors_busy(blocks: int, busy: int) -> Non
     assert parts["double precision"] == parts["tf32 precision"] == 0
 
 
-def test_blocks_that_were_not_counted_do_as_much() -> None:
+def test_blocks_that_were_not_counted_do_as_much():
     """4 of 10 blocks in each of 3 launches."""
     count = counted(10, times=3, counted=12, double=12 * 97)
     assert bound(count).parts["double precision"] == pytest.approx(10 * 97 / 9.7e12 * 108 / 10)
 
 
-def test_nothing_counted_nothing_said() -> None:
+def test_nothing_counted_nothing_said():
     assert bounds_of(counted(3, counted=0)) == []
 
 
-def test_without_operations_the_rest_is_a_bound() -> None:
+def test_without_operations_the_rest_is_a_bound():
     count = counted(3)
     count.given = None
     count.read_bytes = 100
     assert set(bound(count).parts) == {"memory", "L1", "shared memory"}
 
 
-def test_peaks_agree_with_what_a_multiprocessor_does() -> None:
+def test_peaks_agree_with_what_a_multiprocessor_does():
     """Fused multiply-adds per clock: 128 (A100: 64) in single precision; half, or a 64th, in double. On
     tensor cores 1024 in half precision (H100: 2048, RTX 4090 with sums in float: 256), half of it in tf32.
     """
@@ -91,7 +91,7 @@ def test_peaks_agree_with_what_a_multiprocessor_does() -> None:
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="binutils are not installed")
-def test_the_report_says_which_part_takes_longest() -> None:
+def test_the_report_says_which_part_takes_longest():
     """256 blocks of copies: 2 MiB in all, and no more sectors than that."""
     k = tt.cuda.kernel(
         "__global__ void copy(float* y, const float* x) {"

@@ -11,7 +11,6 @@ import pytest
 import tinytensor as tt
 from tests.helpers.emulated import compile_together
 from tests.helpers.source import ROOT
-from tinytensor.cuda import CheckReport
 
 SOURCES = [ROOT / "tests" / "device_code" / name for name in ("bugs.cu", "bugs_of_warps.cu")]
 KERNEL = re.compile(r"(?P<twins>template <bool Bug> )?__global__ void (?P<name>\w+)\(")
@@ -66,9 +65,9 @@ LAUNCHES = {
 
 
 @cache
-def kernels() -> dict[str, Kernel]:
+def kernels():
     """All kernels, by name."""
-    found: dict[str, Kernel] = {}
+    found = {}
     name = ""
     for source in SOURCES:
         for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
@@ -87,7 +86,7 @@ def kernels() -> dict[str, Kernel]:
 COUNTED = pytest.mark.parametrize("counted", [4, 0])
 
 
-def launch(name: str, *template: bool, counted: int) -> CheckReport:
+def launch(name, *template, counted):
     """Launch a kernel under a check that counts so many blocks, on fresh tensors."""
     source = kernels()[name].source
     of_file = [(k, how.twins) for k, how in kernels().items() if how.source == source]
@@ -110,7 +109,7 @@ def launch(name: str, *template: bool, counted: int) -> CheckReport:
 
 @COUNTED
 @pytest.mark.parametrize("name", [name for name, kernel in kernels().items() if kernel.expected])
-def test_a_bug_is_found(name: str, counted: int) -> None:
+def test_a_bug_is_found(name, counted):
     expected = kernels()[name].expected
     report = launch(name, True, counted=counted)
     assert {(f.kind, f.place) for f in report.findings} == expected.keys(), str(report)
@@ -122,6 +121,6 @@ def test_a_bug_is_found(name: str, counted: int) -> None:
 
 @COUNTED
 @pytest.mark.parametrize("name", kernels())
-def test_a_right_kernel_is_silent(name: str, counted: int) -> None:
+def test_a_right_kernel_is_silent(name, counted):
     report = launch(name, *([False] if kernels()[name].twins else []), counted=counted)
     assert not report.findings, str(report)

@@ -1,67 +1,28 @@
-"""What the device checked does besides: variables of the device, waits that never end, which accesses of a
-warp are one request, outputs that no thread wrote, undefined numbers, other orders of threads, captured
-graphs; and the launch of a finding.
+"""What the device checked does besides: variables of the device, waits that never end, outputs that no thread
+wrote, undefined numbers, other orders of threads, captured graphs; and the launch of a finding.
 """
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tinytensor as tt
 from tests.emulator.check.test_findings import kinds, zeros
 from tests.helpers import op_functions as ops
-from tests.helpers.emulated import Kernels, compile_together, of_texts
-from tinytensor.cuda import CheckReport
+from tests.helpers.emulated import compile_together, of_texts
 from tinytensor.emulator.run.kernels import EMULATOR
 from tinytensor.errors import KernelError
 from tinytensor.runtime import runtime_of
 
-WARP = 32
 COUNT = """
     __device__ int next() {
         static int drawn, step = 2;
         return atomicAdd(&drawn, step);
     }
     __global__ void count(int* y) { y[blockIdx.x * blockDim.x + threadIdx.x] = next(); }"""
-ACCESSES = """{}
-    __global__ void k(float* y, const float* x) {{
-        const int t = threadIdx.x;
-        float v = 0;
-        {}
-        y[t] = v;
-    }}"""
-GET = "__device__ {} float get(const float* x, int i) {{ return\n x[i]; }}"
-CALLS = "if (t < 16) v = get(x, t) + 1; else v = get(x, t) * 3;"
-# Kernels by what is asked of them: text, line of the loads, their requests and active lanes.
-REQUESTS: dict[str, tuple[str, int, tuple[int, float]]] = {
-    "one lane at a time": (
-        ACCESSES.format("", "for (int j = 0; j < 32; j++) if (j == t)\nv += x[t];"),
-        *(6, (32, 1.0)),
-    ),
-    "a long body of a divergent loop is not shared": (
-        ACCESSES.format(
-            "",
-            "for (int j = 0; j < 32; j++)\nif (j % 16 == t % 16) {\nfor (int i = 0; i < 3; i++)\n"
-            "v += x[(t + i) % 32];\nif (v > 100.0f) v = 0; }",
-        ),
-        *(8, (32 * 3, 2.0)),
-    ),
-    "a function on both sides of a branch": (
-        ACCESSES.format(GET.format("__noinline__"), CALLS),
-        *(2, (2, 16.0)),
-    ),
-    "an inlined function on both sides": (ACCESSES.format(GET.format(""), CALLS), 2, (2, 16.0)),
-    "lanes leave a loop early": (
-        ACCESSES.format("", "for (int j = 0; j < t; j++)\nv += x[j];"),
-        *(6, (31, 16.0)),
-    ),
-}
 TEXTS = {
-    **{name: text for name, (text, _, _) in REQUESTS.items()},
     "structs": """
     struct P { float v; int i; };
     __device__ __noinline__ P pair(float v) { P p = {v, 1}; return p; }
@@ -126,38 +87,6 @@ TEXTS = {
             y[1] = 7;
             __threadfence_block();
             atomicExch(flag, 1);
-        }
-    }""",
-    "arrays": """
-    __constant__ float c[32] = {1, 2, 3};
-    __device__ float d[32];
-    __global__ void k(float* y) {
-        const int t = threadIdx.x;
-        y[t] = c[t];
-        d[t] = 1;
-    }""",
-    "local array": """
-    __device__ __noinline__ void fill(int* a, int n) { for (int i = 0; i < n; i++) a[i] = i; }
-    __global__ void k(int* y, int n) {
-        int a[16];
-        fill(a, n);
-        y[threadIdx.x] = a[n - 1];
-    }""",
-    "atomics": """
-    __global__ void count(int* y, const int* x, int same) {
-        __shared__ int s[32];
-        s[threadIdx.x] = 0;
-        __syncwarp();
-        atomicAdd(&s[same ? 0 : x[threadIdx.x]], 1);
-        __syncwarp();
-        atomicAdd(y + threadIdx.x, s[threadIdx.x]);
-    }""",
-    "vote": """
-    __global__ void k(int* y, const int* x) {
-        for (int i = 0; i < 8; i++) {
-            const int v = x[i * 32 + threadIdx.x];
-            const unsigned odd = __ballot_sync(0xffffffffu, v & 1);
-            if (v & 1) y[i * 32 + threadIdx.x] = __popc(odd);
         }
     }""",
     "ones": """
@@ -228,17 +157,17 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+def kernels(tmp_path_factory):
     return of_texts(tmp_path_factory.mktemp("texts") / "texts.cu", TEXTS, "checked", "emulated")
 
 
-def check(kernel: tt.cuda.Kernel, grid: int, block: int, *args: object, **options: int) -> CheckReport:
+def check(kernel, grid, block, *args, **options):
     with tt.cuda.check(**options) as report:
         kernel[grid, block](*args)
     return report
 
 
-def test_structs_that_a_function_returns_are_seen_where_they_are_stored(kernels: Kernels) -> None:
+def test_structs_that_a_function_returns_are_seen_where_they_are_stored(kernels):
     p, h, h2 = [
         tt.empty(n, dtype=d, device="emulated")
         for n, d in ((64, tt.float32), (64, tt.float16), (128, tt.float16))
@@ -249,7 +178,7 @@ def test_structs_that_a_function_returns_are_seen_where_they_are_stored(kernels:
     assert not report.findings
 
 
-def test_variables_of_the_device_with_one_writer_are_silent(kernels: Kernels) -> None:
+def test_variables_of_the_device_with_one_writer_are_silent(kernels):
     fill = kernels["one writer"]
     with tt.cuda.check() as report:
         fill[1, 64](zeros(64))
@@ -257,7 +186,7 @@ def test_variables_of_the_device_with_one_writer_are_silent(kernels: Kernels) ->
     assert not report.findings, str(report)
 
 
-def test_static_variables_of_functions_are_of_the_device(kernels: Kernels) -> None:
+def test_static_variables_of_functions_are_of_the_device(kernels):
     y = zeros(256, tt.int32)
     for launch in range(2):  # they keep their values
         report = check(kernels["static"], 64, 4, y)
@@ -271,7 +200,7 @@ def test_static_variables_of_functions_are_of_the_device(kernels: Kernels) -> No
     assert sorted(y.tolist()) == [2 * i for i in range(256, 512)]
 
 
-def test_an_uninitialized_variable_has_no_plausible_value(kernels: Kernels) -> None:
+def test_an_uninitialized_variable_has_no_plausible_value(kernels):
     y = tt.empty(4, device="checked")
     kernels["unset"][1, 4](y, tt.ones(8, device="checked"))
     assert all(abs(value) > 1e30 for value in y.tolist())
@@ -281,7 +210,7 @@ def test_an_uninitialized_variable_has_no_plausible_value(kernels: Kernels) -> N
 
 
 @pytest.fixture
-def impatient() -> Iterator[None]:
+def impatient():
     cores = [runtime_of(tt.Device(device)).core for device in ("emulated", "checked")]
     for core in cores:
         core.set_patience(0.1)
@@ -291,7 +220,7 @@ def impatient() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_wait_for_a_later_block_is_found(kernels: Kernels) -> None:
+def test_a_wait_for_a_later_block_is_found(kernels):
     report = check(kernels["later block"], 2, 1, zeros(1), zeros(1, tt.int32))
     assert kinds(report) == {"endless wait"}
     assert report.findings[0].place.endswith(":5")
@@ -299,14 +228,14 @@ def test_a_wait_for_a_later_block_is_found(kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize("blocks", [0, 4])
-def test_threads_that_ended_before_one_waits_run_once(kernels: Kernels, blocks: int) -> None:
+def test_threads_that_ended_before_one_waits_run_once(kernels, blocks):
     runs = zeros(128, tt.int32)
     assert kinds(check(kernels["ended before"], 1, 128, runs, zeros(2, tt.int32), blocks=blocks)) == set()
     assert set(runs.tolist()) == {1}
 
 
 @pytest.mark.usefixtures("impatient")
-def test_threads_that_ended_do_not_run_again_for_an_endless_wait(kernels: Kernels) -> None:
+def test_threads_that_ended_do_not_run_again_for_an_endless_wait(kernels):
     runs = zeros(64, tt.int32)
     report = check(kernels["all others ended"], 1, 64, runs, zeros(1, tt.int32), blocks=0)
     assert kinds(report) == {"endless wait"}
@@ -315,70 +244,22 @@ def test_threads_that_ended_do_not_run_again_for_an_endless_wait(kernels: Kernel
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_an_endless_atomic_wait_says_where(kernels: Kernels, device: str) -> None:
+def test_an_endless_atomic_wait_says_where(kernels, device):
     with pytest.raises(KernelError, match=r"endless wait.*:3"):
         kernels["atomic wait"][1, 64](tt.zeros(1, dtype=tt.int32, device=device))
 
 
-def test_a_producer_and_a_consumer_of_one_block_finish_without_checks(kernels: Kernels) -> None:
+def test_a_producer_and_a_consumer_of_one_block_finish_without_checks(kernels):
     y = zeros(2)
     kernels["producer and consumer"][1, 64](y, zeros(1, tt.int32))
     assert y.tolist() == [7.0, 7.0]
-
-
-# ---- requests of a warp ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", REQUESTS)
-def test_requests_of_a_warp(kernels: Kernels, name: str) -> None:
-    report = check(kernels[name], 1, WARP, zeros(WARP), zeros(WARP))
-    _, line, expected = REQUESTS[name]
-    loads = [c for c in report.lines if c.way == "load" and re.search(rf":{line}\b", c.place)]
-    assert [(c.requests, c.active_lanes) for c in loads] == [expected]
-    assert [(c.requests, c.lanes) for c in report.lines if c.way == "store"] == [(1, 32)]
-
-
-def test_arrays_in_constant_device_and_local_memory_are_counted(kernels: Kernels) -> None:
-    report = check(kernels["arrays"], 1, WARP, zeros(WARP))
-    assert {(c.space, c.way, c.requests) for c in report.lines} >= {
-        ("constant", "load", 1),
-        ("global", "store", 1),
-    }
-    assert sum(c.sectors for c in report.lines if c.space == "global") == 8
-    report = check(kernels["local array"], 1, WARP, zeros(WARP, tt.int32), 16)
-    local = [c for c in report.lines if c.space == "local"]
-    assert local
-    assert all(c.sectors_per_request == 4.0 for c in local)
-
-
-@pytest.mark.parametrize(("same", "ways"), [(1, 32.0), (0, 1.0)])
-def test_atomic_operations_are_counted(kernels: Kernels, same: int, ways: float) -> None:
-    """Lanes that change one number of shared memory take turns; a sector of global memory moves once."""
-    x, y = tt.arange(32, dtype=tt.int32, device="emulated"), zeros(32, tt.int32)
-    report = check(kernels["atomics"], 1, 32, y, x, same)
-    atomics = {line.space: line for line in report.lines if line.way == "atomic"}
-    assert atomics["shared"].bank_conflict_ways == ways
-    assert atomics["global"].sectors_per_request == 4.0
-    assert sum(y.tolist()) == 32
-
-
-def test_lanes_that_part_behind_a_vote_in_a_loop_meet_again(kernels: Kernels) -> None:
-    """After the vote the lanes with an odd number store, and all load in the next turn: 8 requests each."""
-    x, y = tt.arange(256, dtype=tt.int32, device="emulated"), zeros(256, tt.int32)
-    report = check(kernels["vote"], 1, 32, y, x)
-    assert {(line.way, line.requests, line.active_lanes) for line in report.lines} == {
-        ("load", 8, 32.0),
-        ("store", 8, 16.0),
-    }
 
 
 # ---- outputs and sizes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("blocks", "found"), [(1, {"unwritten output"}), (2, set())])
-def test_an_output_that_no_thread_wrote_is_found_when_the_host_reads_it(
-    kernels: Kernels, blocks: int, found: set[str]
-) -> None:
+def test_an_output_that_no_thread_wrote_is_found_when_the_host_reads_it(kernels, blocks, found):
     with tt.cuda.check() as report:
         y = tt.empty(100, device="emulated")
         kernels["ones"][blocks, 64](y, zeros(1), 100)
@@ -388,7 +269,7 @@ def test_an_output_that_no_thread_wrote_is_found_when_the_host_reads_it(
         assert "`y`, of which no thread has written byte 256" in finding.text
 
 
-def test_an_unwritten_output_is_an_error_on_checked(kernels: Kernels) -> None:
+def test_an_unwritten_output_is_an_error_on_checked(kernels):
     y, x = tt.empty(100, device="checked"), tt.empty(100, device="checked")
     kernels["ones"][1, 64](y, x, 100)
     with pytest.raises(KernelError, match="unwritten output"):
@@ -397,7 +278,7 @@ def test_an_unwritten_output_is_an_error_on_checked(kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_static_shared_memory_above_48_kib_is_refused(device: str) -> None:
+def test_static_shared_memory_above_48_kib_is_refused(device):
     source = """
     template <int N> __global__ void large(float* y) {
         __shared__ float s[N], t[N];
@@ -412,7 +293,7 @@ def test_static_shared_memory_above_48_kib_is_refused(device: str) -> None:
 
 
 @pytest.mark.parametrize(("states", "found"), [(32, set()), (31, {"uninitialized global read"})])
-def test_padding_of_structs_is_not_written(kernels: Kernels, states: int, found: set[str]) -> None:
+def test_padding_of_structs_is_not_written(kernels, states, found):
     y = zeros(32, tt.float64)
     with tt.cuda.check() as report:
         room = tt.empty(32 * 48, dtype=tt.uint8, device="emulated")
@@ -424,7 +305,7 @@ def test_padding_of_structs_is_not_written(kernels: Kernels, states: int, found:
 # ---- schedules ---------------------------------------------------------------------------------------------
 
 
-def test_a_result_that_depends_on_the_order_is_reduced_to_few_switches(kernels: Kernels) -> None:
+def test_a_result_that_depends_on_the_order_is_reduced_to_few_switches(kernels):
     """Without a barrier thread 5 may read before thread 4 has written."""
     y, x = zeros(64), tt.ones(64, device="emulated")
     (schedule,) = check(kernels["shifted"], 1, 64, y, x, schedules=20).schedules
@@ -435,7 +316,7 @@ def test_a_result_that_depends_on_the_order_is_reduced_to_few_switches(kernels: 
     assert y.tolist() == [0.0, *[1.0] * 63], "the memory is that of the default schedule"
 
 
-def test_a_lost_update_takes_two_threads_at_the_same_line(kernels: Kernels) -> None:
+def test_a_lost_update_takes_two_threads_at_the_same_line(kernels):
     y = zeros(1, tt.int32)
     report = check(kernels["lost update"], 1, 32, y, schedules=20)
     assert y.item() == 32
@@ -446,7 +327,7 @@ def test_a_lost_update_takes_two_threads_at_the_same_line(kernels: Kernels) -> N
     assert re.search(r"at text_\d+\.cu:[34] thread \(\d+, 0, 0\) runs before thread", str(report))
 
 
-def test_kernels_with_barriers_depend_on_no_order(kernels: Kernels) -> None:
+def test_kernels_with_barriers_depend_on_no_order(kernels):
     y = zeros(1)
     report = check(kernels["tree"], 1, 64, y, tt.ones(64, device="emulated"), schedules=20)
     assert not report.schedules
@@ -458,13 +339,13 @@ def test_kernels_with_barriers_depend_on_no_order(kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_a_captured_step_is_checked(device: str) -> None:
+def test_a_captured_step_is_checked(device):
     """Where several tensors of the step have the same memory, one after the other."""
     tt.manual_seed(0)  # from weights near the minimum AdamW's first steps may lead away
     layer = tt.nn.Linear(8, 4).to(device)
     x, optimizer = tt.ones(16, 8, device=device), tt.optim.AdamW(layer.parameters(), lr=1e-2)
 
-    def step() -> tt.Tensor:
+    def step():
         optimizer.zero_grad()
         loss = ops.mse_loss(tt.tanh(layer(x)), tt.zeros(16, 4, device=device))
         loss.backward()
@@ -481,7 +362,7 @@ def test_a_captured_step_is_checked(device: str) -> None:
     assert loss.item() < first
 
 
-def test_a_step_is_captured_while_a_check_is_on() -> None:
+def test_a_step_is_captured_while_a_check_is_on():
     w = tt.ones(64, device="emulated")
     with tt.cuda.check() as report:
         graph = tt.capture(lambda: ((w - 1.0) * 2.0).sum())
@@ -493,13 +374,13 @@ def test_a_step_is_captured_while_a_check_is_on() -> None:
 # ---- where a finding was made ------------------------------------------------------------------------------
 
 
-def line_here() -> str:
+def line_here():
     """file:line of the caller."""
     frame = sys._getframe(1)
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
-def test_a_finding_names_its_launch_and_quotes_its_line() -> None:
+def test_a_finding_names_its_launch_and_quotes_its_line():
     k = tt.cuda.kernel("__global__ void put(float* y, int n) {\n    y[threadIdx.x % n] = threadIdx.x;\n}")
     y, z = tt.empty(64, device="emulated"), tt.empty(64, device="emulated")
     with tt.cuda.check() as outer:
@@ -520,7 +401,7 @@ def test_a_finding_names_its_launch_and_quotes_its_line() -> None:
     assert "\n    2 | y[threadIdx.x % n] = threadIdx.x;\n" in str(inner)
 
 
-def test_a_finding_of_an_op_names_the_line_that_called_the_op() -> None:
+def test_a_finding_of_an_op_names_the_line_that_called_the_op():
     x = tt.empty(64, device="emulated")
     with tt.cuda.check() as report:
         x = tt.empty(64, device="emulated")
@@ -530,7 +411,7 @@ def test_a_finding_of_an_op_names_the_line_that_called_the_op() -> None:
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_two_barriers_on_one_line_are_two(kernels: Kernels, device: str) -> None:
+def test_two_barriers_on_one_line_are_two(kernels, device):
     with pytest.raises(KernelError, match=r"waits at \w+\.cu:4 while .* another __syncthreads\(\) of this"):
         kernels["two barriers"][1, 64](tt.zeros(64, dtype=tt.int32, device=device))
 
@@ -555,7 +436,7 @@ template <bool Set> __global__ void first_few(float* y, const float* x) {
 
 
 @pytest.mark.parametrize(("name", "line"), [("sum_of", 5), ("first_few", 13)])
-def test_a_variable_that_nothing_set_is_a_warning(name: str, line: int) -> None:
+def test_a_variable_that_nothing_set_is_a_warning(name, line):
     x = tt.ones(8, device="emulated")
     for is_set in (False, True):
         y, k = tt.empty(4, device="emulated"), tt.cuda.kernel(UNSET, name, is_set)
@@ -569,8 +450,8 @@ def test_a_variable_that_nothing_set_is_a_warning(name: str, line: int) -> None:
         assert found == [] if is_set else [("uninitialized variable", str(line))], str(report)
 
 
-def test_numbers_that_a_gpu_computes_otherwise_are_warnings(kernels: Kernels) -> None:
-    def inputs(device: str) -> tuple[Any, ...]:
+def test_numbers_that_a_gpu_computes_otherwise_are_warnings(kernels):
+    def inputs(device):
         x = tt.tensor([1e20, -2.0, float("nan"), -7.9], device=device)
         return (
             tt.zeros(10, dtype=tt.int64, device=device),
@@ -595,7 +476,7 @@ def test_numbers_that_a_gpu_computes_otherwise_are_warnings(kernels: Kernels) ->
 # ---- the two cores -----------------------------------------------------------------------------------------
 
 
-def test_no_function_of_the_fast_core_is_called_by_checked_kernels() -> None:
+def test_no_function_of_the_fast_core_is_called_by_checked_kernels():
     declared = re.findall(r"TT_API [^;{(]*?(tt_emu_\w+)\(", (EMULATOR / "run" / "core.h").read_text())
     renamed = re.findall(r"#define (tt_emu_\w+) ", (EMULATOR / "check" / "checked_names.h").read_text())
     assert len(declared) > 20

@@ -9,23 +9,22 @@ from typing import Any, NamedTuple
 import pytest
 
 import tinytensor as tt
-from tests.helpers.emulated import Kernels, of_texts
-from tinytensor.cuda import CheckReport
+from tests.helpers.emulated import of_texts
 
 
-def kinds(report: CheckReport) -> set[str]:
+def kinds(report):
     return {finding.kind for finding in report.findings}
 
 
-def zeros(n: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
+def zeros(n, dtype=tt.float32):
     return tt.zeros(n, dtype=dtype, device="emulated")
 
 
-def ones(n: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
+def ones(n, dtype=tt.float32):
     return tt.ones(n, dtype=dtype, device="emulated")
 
 
-def upto(n: int, dtype: tt.DType = tt.float32) -> tt.Tensor:
+def upto(n, dtype=tt.float32):
     return tt.arange(n, dtype=dtype, device="emulated")
 
 
@@ -45,11 +44,11 @@ class Row(NamedTuple):
     times: range | None = None  # how often the only finding was made
 
 
-NONE: set[str] = set()
+NONE = set()
 RACE, SHARED, UNSET = {"global race"}, {"shared race"}, {"uninitialized shared read"}
 INACTIVE, BARRIER, OUTSIDE = {"inactive lane"}, {"divergent barrier"}, {"out of bounds"}
 INT = tt.int32
-ROWS: dict[str, Row] = {}
+ROWS = {}
 
 # ---- structs and variables ---------------------------------------------------------------------------------
 
@@ -352,13 +351,13 @@ for barrier, last, found in (
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+def kernels(tmp_path_factory):
     file = tmp_path_factory.mktemp("rows") / "rows.cu"
     return of_texts(file, {name: row.text for name, row in ROWS.items()}, "checked", "emulated")
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_a_check_finds(kernels: Kernels, name: str) -> None:
+def test_what_a_check_finds(kernels, name):
     row = ROWS[name]
     arguments = row.arguments()
     with tt.cuda.check() as report:
@@ -375,7 +374,7 @@ def test_what_a_check_finds(kernels: Kernels, name: str) -> None:
         assert row.result(y) if callable(row.result) else y == row.result
 
 
-def test_shared_variables_of_a_file_without_a_check(kernels: Kernels) -> None:
+def test_shared_variables_of_a_file_without_a_check(kernels):
     y = zeros(96)
     kernels["shared variables of a file"][3, 32](y, upto(32), 32)
     assert y.tolist() == [31 - i % 32 + i // 32 for i in range(96)]

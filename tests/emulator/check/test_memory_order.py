@@ -1,14 +1,12 @@
 """Fences, atomic operations and volatile accesses order threads and blocks; without, there is a race."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 import tinytensor as tt
 from tests.helpers.emulated import compile_together
 from tests.helpers.source import ROOT
-from tinytensor.cuda import CheckReport
 from tinytensor.errors import KernelError
 
 SOURCE = ROOT / "tests" / "device_code" / "litmus.cu"
@@ -29,7 +27,7 @@ RESULTS = {
 }
 
 
-def lines_of(name: str) -> set[str]:
+def lines_of(name):
     """Lines of a kernel at which a race is expected."""
     kernel = ""
     found = set()
@@ -41,7 +39,7 @@ def lines_of(name: str) -> set[str]:
     return found
 
 
-def twin(source: str | Path, name: str, right: bool) -> tt.cuda.Kernel:
+def twin(source, name, right):
     """The right or the wrong twin of a kernel; all of its source are compiled together."""
     kernel = tt.cuda.kernel(source, name, right)
     text = kernel.source.read_text(encoding="utf-8")
@@ -50,9 +48,7 @@ def twin(source: str | Path, name: str, right: bool) -> tt.cuda.Kernel:
     return kernel
 
 
-def check(
-    source: str | Path, name: str, right: bool, grid: int, block: int, *arguments: tt.Tensor | int
-) -> tuple[CheckReport, set[str]]:
+def check(source, name, right, grid, block, *arguments):
     """The report of a twin's launch, and the kinds of its findings, of which the right one has none."""
     with tt.cuda.check() as report:
         twin(source, name, right)[grid, block](*arguments)
@@ -61,20 +57,20 @@ def check(
     return report, kinds
 
 
-def launch(name: str, fence: bool) -> tuple[CheckReport, set[str], list[float]]:
+def launch(name, fence):
     y, flags = tt.zeros(256, device="emulated"), tt.zeros(8, dtype=tt.uint32, device="emulated")
     return *check(SOURCE, name, fence, 3, 64, y, flags, 0), y.tolist()
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_with_its_fence_nothing_is_found(name: str) -> None:
+def test_with_its_fence_nothing_is_found(name):
     *_, y = launch(name, True)
     at, expected = RESULTS.get(name, (1 if "message" in name and "passed" not in name else 2, 7.0))
     assert y[at] == expected
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_a_missing_fence_is_found(name: str) -> None:
+def test_a_missing_fence_is_found(name):
     report, kinds, _ = launch(name, False)
     assert {f.place for f in report.findings} >= lines_of(name), str(report)
     assert kinds <= {"shared race", "global race"}
@@ -135,7 +131,7 @@ template <bool RIGHT> __global__ void in_steps(float* y) {
 
 
 @pytest.mark.parametrize("name", ["by_barrier", "by_counter", "in_steps"])
-def test_a_write_after_reads_of_several_warps(name: str) -> None:
+def test_a_write_after_reads_of_several_warps(name):
     expected = [16.0] * 96 if name == "in_steps" else [*map(float, range(32))] * 2 + [0.0] * 32
     for right in (True, False):
         y = tt.zeros(96, device="emulated")
@@ -193,7 +189,7 @@ template <bool WAITS> __global__ void by_group(float* y, const float* x) {
 
 
 @pytest.mark.parametrize("name", ["by_stages", "by_prior", "by_group"])
-def test_a_missing_wait_for_copies_of_any_size(name: str) -> None:
+def test_a_missing_wait_for_copies_of_any_size(name):
     x = tt.arange(384.0, device="emulated")
     y, z = tt.zeros(384, device="emulated"), tt.zeros(384, device="emulated")
     check(COPIES, name, True, 1, 96, y, x)
@@ -207,7 +203,7 @@ WARPS = re.findall(r"__global__ void (\w+)\(", BLOCKS.read_text(encoding="utf-8"
 
 
 @pytest.mark.parametrize("name", WARPS)
-def test_order_of_warps(name: str) -> None:
+def test_order_of_warps(name):
     grid, block = (1, 1024) if name == "tiles" else (2, 96)
     for right in (True, False):
         y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
@@ -218,7 +214,7 @@ def test_order_of_warps(name: str) -> None:
             assert set(y.tolist()) <= {0.0, 7.0}
 
 
-def test_a_schedule_does_not_part_a_matrix() -> None:
+def test_a_schedule_does_not_part_a_matrix():
     y, count = tt.zeros(1024, device="emulated"), tt.zeros(1, dtype=tt.uint32, device="emulated")
     with tt.cuda.check(schedules=20) as report:
         twin(BLOCKS, "matrix", True)[2, 96](y, count)
@@ -226,7 +222,7 @@ def test_a_schedule_does_not_part_a_matrix() -> None:
     assert not report.schedules, str(report)
 
 
-def test_schedules_of_a_kernel_with_a_barrier_of_the_grid_are_refused() -> None:
+def test_schedules_of_a_kernel_with_a_barrier_of_the_grid_are_refused():
     """Blocks would have to run in turns."""
     source = """
     #include <cooperative_groups.h>

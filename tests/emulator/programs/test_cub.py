@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.helpers.programs import needs_compiler, place, ran
-from tinytensor.emulator.programs.execution import ProgramRun
 
 pytestmark = needs_compiler
 
@@ -77,22 +76,22 @@ int main(int argc, char**) {
 
 
 @pytest.fixture(scope="module")
-def run() -> ProgramRun:
+def run():
     return ran(PROGRAM, check=True)
 
 
 @pytest.fixture(scope="module")
-def lines(run: ProgramRun) -> list[list[int]]:
+def lines(run):
     return [[int(word) for word in line.split()] for line in run.output.splitlines()]
 
 
-def test_reductions(lines: list[list[int]]) -> None:
+def test_reductions(lines):
     t = np.arange(80)
     assert lines[0] == [int((t + t * t + 1).sum()), int((t * 37 % 80)[:71].max())]
     assert lines[1] == [int("".join(str(1 + i % 9) for i in range(s, s + 8))) for s in range(0, 80, 8)]
 
 
-def test_scans(lines: list[list[int]]) -> None:
+def test_scans(lines):
     t = np.arange(70)
     shown = np.array(lines[2][:280]).reshape(4, 70)
     np.testing.assert_array_equal(shown[:2].T.ravel(), np.arange(140).cumsum())
@@ -104,7 +103,7 @@ def test_scans(lines: list[list[int]]) -> None:
     assert lines[3] == [int((t * t).sum())] * 70
 
 
-def test_shared_memory_that_is_used_again_without_a_barrier_is_found(run: ProgramRun) -> None:
+def test_shared_memory_that_is_used_again_without_a_barrier_is_found(run):
     (finding,) = run.report.findings
     assert (finding.kind, finding.kernel) == ("shared race", "twice")
     places = {place(PROGRAM, f"storage).Sum({number})") for number in (1, 2)}

@@ -87,9 +87,7 @@ int main(int, char** arguments) {
         ("assert", "cudaErrorAssert", "failed assertion", "assert(threadIdx.x < 7);", "thread (7, 0, 0)"),
     ],
 )
-def test_a_kernel_that_does_not_end_well(
-    monkeypatch: pytest.MonkeyPatch, which: str, error: str, kind: str, line: str, text: str
-) -> None:
+def test_a_kernel_that_does_not_end_well(monkeypatch, which, error, kind, line, text):
     monkeypatch.setenv("TINYTENSOR_WATCHDOG", "0.4")
     run = ran(PROGRAM, which)
     assert (run.output, run.code) == (error + "\n", 0)
@@ -100,7 +98,7 @@ def test_a_kernel_that_does_not_end_well(
     assert "/" not in finding.text  # names of files without folders
 
 
-def test_long_work_and_abort_of_the_host_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_and_abort_of_the_host_are_left_alone(monkeypatch):
     monkeypatch.setenv("TINYTENSOR_WATCHDOG", "0.4")
     run = ran(PROGRAM, "work")
     assert (run.output, run.report.findings) == ("cudaSuccess\n", [])
@@ -108,7 +106,7 @@ def test_long_work_and_abort_of_the_host_are_left_alone(monkeypatch: pytest.Monk
     assert run.code == 128 + 6  # SIGABRT
 
 
-def test_kernels_launched_from_python_do_not_end_it(tmp_path: Path) -> None:
+def test_kernels_launched_from_python_do_not_end_it(tmp_path):
     (tmp_path / "kernels.cu").write_text(
         "#include <cstdlib>\n"
         "__global__ void spin(volatile int* flag) { while (*flag == 0) {} }\n"
@@ -137,7 +135,7 @@ def test_kernels_launched_from_python_do_not_end_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_to_the_command_ends_the_program(ending: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_to_the_command_ends_the_program(ending, tmp_path):
     temporary = tmp_path / "temporary"
     source = placed(
         "#include <cstdio>\n#include <unistd.h>\n"

@@ -118,7 +118,7 @@ int main(int argc, char** words) {
 OTHER_FILE = "__global__ void add(int* p, int v) { p[threadIdx.x] += v; }\n"
 
 
-def test_graphs_and_launches_by_kernels() -> None:
+def test_graphs_and_launches_by_kernels():
     run = ran(PROGRAM, check=True, more=OTHER_FILE)
     assert run.output.splitlines() == [
         "captured: 0 0 0 0",
@@ -130,7 +130,7 @@ def test_graphs_and_launches_by_kernels() -> None:
     assert [finding.kind for finding in run.report.findings] == ["CUDA error"]
 
 
-def test_calls_that_a_capture_forbids() -> None:
+def test_calls_that_a_capture_forbids():
     """The errors are those of the CUDA programming guide and of the runtime API's list of errors."""
     run = ran(PROGRAM, "forbidden", check=True, more=OTHER_FILE)
     said = run.output.replace("cudaError", "").replace("cuda", "")
@@ -158,7 +158,7 @@ def test_calls_that_a_capture_forbids() -> None:
     assert place(PROGRAM, "CAPTURE(SAY(cudaMalloc") in {f.place for f in run.report.findings}
 
 
-def test_events_that_are_not_there() -> None:
+def test_events_that_are_not_there():
     run = ran(PROGRAM, "events", check=True, more=OTHER_FILE)
     assert (run.code, run.output.split()) == (0, ["cudaErrorInvalidResourceHandle"] * 6)
     wrong = [

@@ -133,7 +133,7 @@ int main(int, char** arguments) {
 @pytest.mark.parametrize(
     ("which", "result"), [("0", 2 * sum(range(20))), ("1", 10), ("2", 1), ("8", 1 + 3 + 5 + 7 + 8 * 100)]
 )
-def test_right_use_has_no_finding(which: str, result: int) -> None:
+def test_right_use_has_no_finding(which, result):
     run = ran(PROGRAM, which, check=True)
     assert (run.output, run.code, run.report.findings) == (f"{result}\n", 0, [])
 
@@ -148,7 +148,7 @@ def test_right_use_has_no_finding(which: str, result: int) -> None:
         ("7", "global race", "race", "memory of malloc + "),
     ],
 )
-def test_wrong_use_is_found(which: str, kind: str, line: str, text: str) -> None:
+def test_wrong_use_is_found(which, kind, line, text):
     run = ran(PROGRAM, which, check=True)
     finding, *more = run.report.findings
     assert all(other.kind == kind for other in more)  # no leak, though cudaFree fails after an error
@@ -156,7 +156,7 @@ def test_wrong_use_is_found(which: str, kind: str, line: str, text: str) -> None
     assert text in finding.text
 
 
-def test_kernels_launched_from_python() -> None:
+def test_kernels_launched_from_python():
     source = """
 __global__ void sum(int* p, int length) {
     int* block = (int*)malloc(8 * sizeof(int));
@@ -178,7 +178,7 @@ __global__ void sum(int* p, int length) {
     assert "4-byte write at byte 32 of a block of 32 bytes of malloc" in finding.text
 
 
-def test_the_heap_of_kernels_launched_from_python_has_a_limit() -> None:
+def test_the_heap_of_kernels_launched_from_python_has_a_limit():
     source = """
 __global__ void k(int* p) {
     void* block = malloc(3 << 20);

@@ -156,18 +156,18 @@ int main(int count, char**) {
 
 # What each algorithm writes of `to`, which has 12 elements; then a kernel reads the first ones.
 @pytest.fixture(scope="module")
-def numbers() -> list[str]:
+def numbers():
     return ran(RANDOM).output.splitlines()
 
 
-def test_xorwow_gives_the_numbers_of_curand(numbers: list[str]) -> None:
+def test_xorwow_gives_the_numbers_of_curand(numbers):
     # Of the example in cuRAND's guide: seed 1234, ten numbers, each of its own subsequence.
     expected = "0.1455 0.8202 0.5504 0.2948 0.9147 0.8690 0.3219 0.7829 0.0113 0.2855"
     assert numbers[0].split() == expected.split()
 
 
-def test_xorwow_skips_ahead_as_its_steps_do(numbers: list[str]) -> None:
-    def step(v: list[int]) -> list[int]:
+def test_xorwow_skips_ahead_as_its_steps_do(numbers):
+    def step(v):
         t = v[0] ^ v[0] >> 2
         return [*v[1:], (v[4] ^ v[4] << 4 ^ t ^ t << 1) & 0xFFFFFFFF]
 
@@ -189,7 +189,7 @@ def test_xorwow_skips_ahead_as_its_steps_do(numbers: list[str]) -> None:
     assert [int(word) for word in numbers[3].split()] == expected
 
 
-def test_philox_gives_the_known_answers(numbers: list[str]) -> None:
+def test_philox_gives_the_known_answers(numbers):
     assert numbers[1].split() == [
         "6627e8d5",
         "e169c58d",
@@ -197,7 +197,7 @@ def test_philox_gives_the_known_answers(numbers: list[str]) -> None:
         "9b00dbd8",
     ]  # of Random123's kat_vectors
 
-    def philox(counter: int) -> list[int]:
+    def philox(counter):
         c, k = [counter, 0, 0, 0], [0xFFFFFFFF, 0xFFFFFFFF]
         for _ in range(10):
             a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
@@ -209,7 +209,7 @@ def test_philox_gives_the_known_answers(numbers: list[str]) -> None:
     assert [int(word) for word in numbers[2].split()] == words[3:11]
 
 
-def test_normal_numbers_are_normal(numbers: list[str]) -> None:
+def test_normal_numbers_are_normal(numbers):
     for line in numbers[4:6]:
         values = np.array(line.split(), float)
         assert abs(values.mean()) < 4 / 64  # four standard errors of 4,096 numbers
@@ -217,11 +217,11 @@ def test_normal_numbers_are_normal(numbers: list[str]) -> None:
         assert abs(np.mean(np.abs(values) < 1) - 0.6827) < 4 * 0.4654 / 64
 
 
-def test_quasi_random_generators_are_refused(numbers: list[str]) -> None:
+def test_quasi_random_generators_are_refused(numbers):
     assert numbers[6] == "103 0"  # CURAND_STATUS_TYPE_ERROR
 
 
-def test_thrust() -> None:
+def test_thrust():
     run = ran(THRUST, check=True)
     assert run.output.splitlines() == [
         "2 26.5 14 20 26 ",  # 2 * (3 x + 1), and the second one replaced
@@ -238,7 +238,7 @@ def test_thrust() -> None:
     assert not run.report.findings
 
 
-def test_a_check_knows_what_thrust_writes() -> None:
+def test_a_check_knows_what_thrust_writes():
     run = ran(THRUST, "written", check=True)
     assert run.output.split() == ["99"]
     (finding,) = run.report.findings

@@ -193,7 +193,7 @@ int main() {
 """
 
 
-def test_a_program_of_many_features() -> None:
+def test_a_program_of_many_features():
     run = ran(LANGUAGE)
     assert run.output.splitlines() == [
         "3 3",
@@ -220,7 +220,7 @@ def test_a_program_of_many_features() -> None:
 
 
 @pytest.mark.parametrize("how", ["reads", "prints", "frees"])
-def test_host_code_that_uses_memory_of_the_device_is_told_where(how: str) -> None:
+def test_host_code_that_uses_memory_of_the_device_is_told_where(how):
     run = ran(LANGUAGE, how)
     (finding,) = [f for f in run.report.findings if f.kind == "host access"]
     assert (run.code, finding.place) == (139, place(LANGUAGE, f"// {how}"))
@@ -228,7 +228,7 @@ def test_host_code_that_uses_memory_of_the_device_is_told_where(how: str) -> Non
     assert ("cudaFree" in finding.text) == (how == "frees")
 
 
-def test_check_finds_what_a_run_does_not_show() -> None:
+def test_check_finds_what_a_run_does_not_show():
     run = ran(DEFECTS, check=True)
     found = [(f.kind, f.place) for f in run.report.findings]
     for kind, line in (
@@ -386,20 +386,20 @@ with_and_without = pytest.mark.parametrize("check", [False, True])
 
 
 @with_and_without
-def test_attributes_and_occupancy_count_static_shared_memory(check: bool) -> None:
+def test_attributes_and_occupancy_count_static_shared_memory(check):
     """5,120 + 4 numbers of 8 bytes; with 16 KiB more and 1 KiB of the system, three fit into 228 KiB."""
     assert ran(ALIKE, "resources", check=check, more=MORE).output.splitlines() == ["40992 3", "0 32"]
 
 
 @with_and_without
-def test_host_threads_launch_one_kernel(check: bool) -> None:
+def test_host_threads_launch_one_kernel(check):
     run = ran(ALIKE, "threads", check=check, more=MORE)
     assert (run.output, run.code, run.report.findings) == ("0\n", 0, [])
     assert run.report.launches == (800 if check else 0)
 
 
 @with_and_without
-def test_the_heap_of_kernels_has_a_limit(check: bool) -> None:
+def test_the_heap_of_kernels_has_a_limit(check):
     default, larger = 8 << 20, 32 << 20
     for size, arguments in ((default, []), (larger, ["larger"])):
         run = ran(ALIKE, "heap", *arguments, check=check, more=MORE)
@@ -414,12 +414,12 @@ def test_the_heap_of_kernels_has_a_limit(check: bool) -> None:
 
 
 @with_and_without
-def test_a_plane_is_read_between_its_elements(check: bool) -> None:
+def test_a_plane_is_read_between_its_elements(check):
     """Elements 0 1 / 2 3 with centers at 0.25 and 0.75; along x it wraps, along y it does not."""
     assert ran(ALIKE, "plane", check=check, more=MORE).output.split() == ["0", "0.5", "1.5", "2", "1"]
 
 
-def test_structs_of_textures_are_stored_under_a_check() -> None:
+def test_structs_of_textures_are_stored_under_a_check():
     for which in range(3):
         assert not ran(ALIKE, "structs", str(which), "8", check=True, more=MORE).report.findings
         finding = ran(ALIKE, "structs", str(which), "7", check=True, more=MORE).report.findings[0]
@@ -427,18 +427,18 @@ def test_structs_of_textures_are_stored_under_a_check() -> None:
         assert "16-byte write at byte 112" in finding.text
 
 
-def test_static_shared_memory_above_48_kib_is_refused() -> None:
+def test_static_shared_memory_above_48_kib_is_refused():
     with pytest.raises(KernelError, match="kernel staged: 49,160 bytes of static shared memory"):
         ran(STAGED + "int main() { staged<6141><<<1, 1>>>(nullptr); }")
 
 
-def test_an_error_of_the_api_is_not_told_as_a_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_of_the_api_is_not_told_as_a_kernel(capsys):
     _tell(Finding("CUDA error", "cudaFree", "a.cu:7", "", "cudaFree returned cudaErrorInvalidValue"))
     said = "tinytensor: CUDA error at a.cu:7: cudaFree returned cudaErrorInvalidValue\n"
     assert capsys.readouterr().err == said
 
 
-def test_the_example_of_the_documentation(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_the_documentation(capfd):
     page = (Path(__file__).parents[3] / "docs" / "cuda_programs.md").read_text(encoding="utf-8")
     source = placed(page.partition("```cpp\n")[2].partition("```")[0])
     assert main(["run", str(source), "--json"]) == 0
@@ -447,7 +447,7 @@ def test_the_example_of_the_documentation(capfd: pytest.CaptureFixture[str]) -> 
     assert fields["report"]["findings"] == []
 
 
-def test_source_files_that_are_missing_or_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_source_files_that_are_missing_or_wrong(tmp_path, capsys):
     assert main(["run", str(tmp_path / "none.cu")]) == 2
     assert "does not exist" in capsys.readouterr().err
     (tmp_path / "wrong.cu").write_text("int main() {\n  return missing;\n}\n")
@@ -477,10 +477,10 @@ int main(int argc, char** argv) {
 """
 
 
-def test_a_source_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_is_compiled_once(tmp_path, monkeypatch):
     source = placed(ECHO)
     build_program([source], tmp_path)
-    commands: list[list[str]] = []
+    commands = []
     run = build._run
     monkeypatch.setattr(
         build, "_run", lambda command, *rest: (commands.append(command), run(command, *rest))[1]
@@ -490,7 +490,7 @@ def test_a_source_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(commands) == 2  # the preprocessor, and the linker
 
 
-def test_a_check_with_arguments_behind_two_dashes(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_check_with_arguments_behind_two_dashes(capfd):
     assert main(["run", str(placed(ECHO)), "--check", "--json", "--", "a", "--json"]) == 1
     said = json.loads(capfd.readouterr().out)
     assert (said["checked"], said["output"]) == (True, "a --json ")
@@ -506,17 +506,13 @@ def test_a_check_with_arguments_behind_two_dashes(capfd: pytest.CaptureFixture[s
         ("-- --html b", (False, False), "--html b"),
     ],
 )
-def test_options_in_front_of_two_dashes_are_those_of_the_command(
-    words: str, own: tuple[bool, bool], given: str
-) -> None:
+def test_options_in_front_of_two_dashes_are_those_of_the_command(words, own, given):
     options, _, arguments = _options([str(placed(ECHO)), *words.split()])
     assert ((options.check, options.json), arguments) == (own, given.split())
 
 
 @pytest.mark.parametrize("option", ["--html", "--html=x.html", "--launch"])
-def test_an_option_of_another_command_is_not_handed_to_the_program(
-    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_option_of_another_command_is_not_handed_to_the_program(option, tmp_path, capsys):
     (tmp_path / "a.cu").write_text("int main() {}")
     assert main(["run", str(tmp_path / "a.cu"), "--check", option, "x.html", "--", "--json"]) == 2
     said = capsys.readouterr()

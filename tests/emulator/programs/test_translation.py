@@ -21,14 +21,14 @@ from tinytensor.errors import KernelError
         ("k<<<g, b>>>(NULL, \"a)\", ')');", "k", "g, b", "nullptr, \"a)\", ')'"),
     ],
 )  # fmt: skip
-def test_launches(text: str, kernel: str, configuration: str, arguments: str) -> None:
+def test_launches(text, kernel, configuration, arguments):
     call = f"[=](auto... tt_arguments) {{ {kernel}(tt_arguments...); }}"
     launch = f"TT_LAUNCH(({kernel}), {configuration}).with({arguments}).run({call});"
     start = text.index(kernel + "<<<")
     assert translated(text) == text[:start] + launch
 
 
-def test_zeros_among_the_arguments_can_be_null_pointers() -> None:
+def test_zeros_among_the_arguments_can_be_null_pointers():
     call = "k(tt_arguments...)"
     zeros = f"tt_program::WithZeros{{[=](auto... tt_arguments) -> decltype({call}) {{ {call}; }}}}"
     launch = "TT_LAUNCH((k), 1, 2).with"
@@ -38,12 +38,12 @@ def test_zeros_among_the_arguments_can_be_null_pointers() -> None:
         assert translated(f"k<<<1, 2>>>({arguments});") == f"{launch}({arguments}).run({plain});"
 
 
-def test_lists_in_braces_get_the_types_of_the_parameters() -> None:
+def test_lists_in_braces_get_the_types_of_the_parameters():
     call = "[=](auto... tt_arguments) { k(tt_arguments...); }"
     assert translated("k<<<1, 2>>>(p, {1, 2});") == f"TT_LAUNCH((k), 1, 2).of(k)(p, {{1, 2}}).run({call});"
 
 
-def test_addresses_of_kernels_note_their_parameters() -> None:
+def test_addresses_of_kernels_note_their_parameters():
     kernels = "TT_GLOBAL void k(int* p) {}\ntemplate <class T> static TT_GLOBAL void f(T x) {}\n"
     uses = "a = (void *)k; b = (const void*)&ns::f<int, (3 > 2)>; c = static_cast<void*>(k); d = (void*)kk;"
     expected = (
@@ -58,17 +58,17 @@ def test_addresses_of_kernels_note_their_parameters() -> None:
     assert translated("cudaLaunchKernel((void*)pointer, g, b, a);") == "cudaLaunchKernel(pointer, g, b, a);"
 
 
-def test_lines_stay_where_they_were() -> None:
+def test_lines_stay_where_they_were():
     text = "int a;\nk\n  <<<1,\n     2>>>\n  (a,\n   b);\nextern __shared__\nfloat s[];\nint last;\n"
     assert translated(text).split("\n").index("int last;") == text.split("\n").index("int last;")
 
 
-def test_strings_and_characters_are_left_alone() -> None:
+def test_strings_and_characters_are_left_alone():
     text = 'puts("k<<<1, 2>>>(x) __shared__"); char c = \'<\'; R"(k<<<1>>>())";'
     assert translated(text) == text
 
 
-def test_dynamic_shared_memory_by_its_scope() -> None:
+def test_dynamic_shared_memory_by_its_scope():
     inside = "void k() { extern __shared__ __attribute__((aligned(16))) unsigned char s[]; }"
     assert "TT_DYNAMIC(s, unsigned char);" in translated(inside)
     assert "TT_DYNAMIC_FILE(s, float);" in translated("namespace a { extern __shared__ float s[]; }")
@@ -81,12 +81,12 @@ def test_dynamic_shared_memory_by_its_scope() -> None:
     assert translated(aligned) == "alignas(alignof(float4)) TT_SHARED_FILE float a[4][4];"
 
 
-def test_a_launch_that_is_not_complete_is_named() -> None:
+def test_a_launch_that_is_not_complete_is_named():
     with pytest.raises(KernelError, match=r"my\.cu:8: this launch is not complete"):
         translated('# 7 "my.cu"\n\nk<<<1, 2;')
 
 
-def test_a_launched_function_that_is_no_kernel_is_refused() -> None:
+def test_a_launched_function_that_is_no_kernel_is_refused():
     text = "void add(int* x) {}\nint main() { add<<<1, 32>>>(nullptr); }"
     with pytest.raises(KernelError, match="add is launched, but is no kernel") as raised:
         translated(text)

@@ -2,7 +2,6 @@
 
 import struct
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from tests.helpers.emulated import Kernels, compile_together, of_texts
+from tests.helpers.emulated import compile_together, of_texts
 from tinytensor.errors import KernelError
 from tinytensor.runtime import runtime_of
 from tinytensor.runtime.cuda import nvrtc
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+def kernels(tmp_path_factory):
     texts = {"values": ONE_THREAD, "groups": GROUPS, "stages": STAGES, "ptx": PTX, "libraries": LIBRARIES}
     return of_texts(tmp_path_factory.mktemp("features") / "features.cu", texts, "checked", "emulated")
 
@@ -34,12 +33,18 @@ HEADERS = """
 #include <type_traits>
 #include <cuda_runtime.h>
 #include <device_launch_parameters.h>
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <math_constants.h>
 """
 
+# Sizes and alignments.
+SIZES = {"float2": (8, 8), "float3": (12, 4), "float4": (16, 16), "double2": (16, 16), "double4": (32, 16)}
+SIZES |= {"int4": (16, 16), "uint4": (16, 16), "longlong2": (16, 16), "char4": (4, 4), "ushort4": (8, 8)}
+SIZES |= {"uchar2": (2, 2), "dim3": (12, 4)}
 # Expressions of one thread, as doubles.
 VALUES = {
+    **{f"100 * sizeof({name}) + alignof({name})": 100.0 * size + of for name, (size, of) in SIZES.items()},
     "(double)(uint)-1": 4294967295.0,
     "sizeof(ushort) + sizeof(uchar) + sizeof(long) + sizeof(uint64_t)": 19.0,
     "INFINITY": np.inf,
@@ -73,6 +78,12 @@ VALUES = {
     "float(__float2half_ru(1.0001f))": 1.0009765625,
     "float(__hfma(__half(3.0f), __half(2.0f), __half(1.0f)))": 7.0,
     "float(__low2half(__hadd2(__floats2half2_rn(1, 2), __float2half2_rn(3))))": 4.0,
+    "float(__float22half2_rn(make_float2(1.2f, 5)).x)": float(np.float16(1.2)),
+    "__half22float2(__floats2half2_rn(1.2f, -3.4f)).y": float(np.float16(-3.4)),
+    "__half_as_ushort(__float2half(-3.4f))": float(np.float16(-3.4).view(np.uint16)),
+    "__half_as_ushort(__ushort_as_half(0x1234))": float(0x1234),
+    "__bfloat16_as_ushort(__float2bfloat16(1.5f))": float(0x3FC0),
+    "__half(2.0f) < __half(3.0f) && __half(2.0f) == __half(2.0f) && !__hisnan(__half(1.2f))": 1.0,
     "__hgt(__half(2), __half(1)) + __hbeq2(__half2(1, 2), __half2(1, 2))": 2.0,
     "__half2int_rn(__half(2.5f))": 2.0,
     "clock64() < clock64()": 1.0,
@@ -117,7 +128,7 @@ __global__ void values(double* y) {
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_expressions_of_one_thread(kernels: Kernels, device: str) -> None:
+def test_expressions_of_one_thread(kernels, device):
     y = tt.zeros(len(VALUES), dtype=tt.float64, device=device)
     kernels["values"][1, 1](y)
     found = dict(zip(VALUES, y.tolist(), strict=True))
@@ -143,20 +154,20 @@ template <class T> __global__ void halves(unsigned short* y, const unsigned shor
 N = 64
 
 
-def as_half(bits: np.ndarray) -> np.ndarray:
+def as_half(bits):
     return bits.view(np.float16)
 
 
-def as_bfloat16(bits: np.ndarray) -> np.ndarray:
+def as_bfloat16(bits):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def round_bfloat16(x: np.ndarray) -> np.ndarray:
+def round_bfloat16(x):
     u = x.astype(np.float32).view(np.uint32)
     return np.where(np.isnan(x), 0x7FFF, (u + 0x7FFF + (u >> 16 & 1)) >> 16).astype(np.uint16)
 
 
-def rounded_once(exact: Fraction, near: int, value: object) -> int:
+def rounded_once(exact, near, value):
     """Of the 16-bit numbers around `near`, the bits of the one nearest to a fraction; ties to even."""
     around = [near + d for d in (-1, 0, 1) if 0 <= near + d < 1 << 16]
     finite = [b for b in around if np.isfinite(value(np.array([b], np.uint16))[0])]
@@ -168,7 +179,7 @@ def rounded_once(exact: Fraction, near: int, value: object) -> int:
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_half_arithmetic_rounds_once(name: str, data: st.DataObject) -> None:
+def test_half_arithmetic_rounds_once(name, data):
     seed = data.draw(st.integers(0, 2**32 - 1))
     bits = np.random.default_rng(seed).integers(0, 1 << 16, (3, N), dtype=np.uint16)
     half = name == "float16"
@@ -259,7 +270,7 @@ __global__ void flag(int* y) {
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_groups_of_threads(kernels: Kernels, device: str) -> None:
+def test_groups_of_threads(kernels, device):
     x, y = tt.arange(128, dtype=tt.float32, device=device), tt.zeros(5, 128, device=device)
     kernels["groups.groups"][1, 128](y, x)
     got, v = np.array(y.tolist()), np.arange(128)
@@ -271,7 +282,7 @@ def test_groups_of_threads(kernels: Kernels, device: str) -> None:
     assert (got[4] == down + ((v >= 8) & (v < 16)) + (v < 8) * (15 << 8)).all()
 
 
-def test_blocks_wait_for_the_grid(kernels: Kernels) -> None:
+def test_blocks_wait_for_the_grid(kernels):
     y, parts = tt.zeros(160, device="emulated"), tt.zeros(160, device="emulated")
     kernels["groups.grid"][5, 32](y, parts)
     assert y.tolist() == [160 * 159 / 2 + 10000 * (i // 32) for i in range(160)]
@@ -279,7 +290,7 @@ def test_blocks_wait_for_the_grid(kernels: Kernels) -> None:
         kernels["groups.grid"][300, 1](tt.zeros(300, device="emulated"), tt.zeros(300, device="emulated"))
 
 
-def test_a_refused_barrier_of_the_grid_leaves_all_stacks_to_the_next_launch(kernels: Kernels) -> None:
+def test_a_refused_barrier_of_the_grid_leaves_all_stacks_to_the_next_launch(kernels):
     with pytest.raises(KernelError, match="at most 256 can wait"):
         kernels["groups.grid"][300, 64](
             tt.zeros(19200, device="emulated"), tt.zeros(19200, device="emulated")
@@ -290,7 +301,7 @@ def test_a_refused_barrier_of_the_grid_leaves_all_stacks_to_the_next_launch(kern
 
 
 @pytest.mark.parametrize("order", [0, 1, 5])
-def test_a_thread_waits_in_a_loop_for_another(kernels: Kernels, order: int) -> None:
+def test_a_thread_waits_in_a_loop_for_another(kernels, order):
     y = tt.zeros(1, dtype=tt.int32, device="emulated")
     with runtime_of(tt.Device("emulated")).schedule(order=order):
         kernels["groups.flag"][1, 64](y)
@@ -356,7 +367,7 @@ __global__ void stages(float* y, const float* x) {
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_fragments(kernels: Kernels, device: str) -> None:
+def test_fragments(kernels, device):
     rng = np.random.default_rng(0)
     a, b = (rng.integers(-4, 5, (16, 16)).astype(np.float16) for _ in "ab")
     d = tt.zeros(16, 16, device=device)
@@ -365,7 +376,7 @@ def test_fragments(kernels: Kernels, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_copies_and_their_barriers(kernels: Kernels, device: str) -> None:
+def test_copies_and_their_barriers(kernels, device):
     x, y = tt.arange(256, dtype=tt.float32, device=device), tt.zeros(3, 64, device=device)
     kernels["stages.stages"][1, 64](y, x)
     v = np.arange(256).reshape(4, 64)
@@ -419,7 +430,7 @@ PTX = (
 
 
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_inline_ptx(kernels: Kernels, device: str) -> None:
+def test_inline_ptx(kernels, device):
     y = tt.zeros(len(INSTRUCTIONS), 32, dtype=tt.uint32, device=device)
     f, x = tt.zeros(33, device=device), tt.arange(128, dtype=tt.float32, device=device)
     kernels["ptx"][1, 32](y, f, x)
@@ -447,7 +458,7 @@ __global__ void draw(int* y) {
 """
 
 
-def test_a_reduction_of_cub_and_random_numbers(kernels: Kernels) -> None:
+def test_a_reduction_of_cub_and_random_numbers(kernels):
     """The first word of Philox of key 0 and counter 0, which Random123 publishes (kat_vectors)."""
     x, y = tt.arange(96, dtype=tt.float32, device="emulated"), tt.zeros(1, device="emulated")
     kernels["libraries.total"][1, 96](y, x)
@@ -493,7 +504,7 @@ int main(int argc, char** argv) {
 """
 
 
-def test_kernels_of_a_whole_program() -> None:
+def test_kernels_of_a_whole_program():
     x, y = tt.arange(4, dtype=tt.float32, device="emulated"), tt.zeros(4, device="emulated")
     tt.cuda.kernel(PROGRAM, "scale")[1, 4, 16](y, x + 1.0, 4)
     assert y.tolist() == [9.0, 7.0, 5.0, 3.0]
@@ -515,7 +526,7 @@ def test_kernels_of_a_whole_program() -> None:
         "\n#include <cub/device/device_radix_sort.cuh>\n": "the library cub",
     }.items(),
 )
-def test_what_is_missing_is_said(line: str, missing: str) -> None:
+def test_what_is_missing_is_said(line, missing):
     k = tt.cuda.kernel(f"__global__ void k(int* y) {{\n  {line}\n}}")
     with pytest.raises(KernelError) as caught:
         k[1, 1](tt.zeros(1, dtype=tt.int32, device="emulated"))
@@ -530,7 +541,7 @@ def test_what_is_missing_is_said(line: str, missing: str) -> None:
 @pytest.mark.parametrize(
     "source", [ONE_THREAD, HALVES, GROUPS, PTX, PROGRAM], ids=["values", "halves", "groups", "ptx", "program"]
 )
-def test_the_same_sources_compile_for_a_gpu(source: str, tmp_path: Path) -> None:
+def test_the_same_sources_compile_for_a_gpu(source, tmp_path):
     path = tmp_path / "source.cu"
     path.write_text(source)
     kernels = nvrtc.signatures(path).values()

@@ -1,24 +1,20 @@
 """The emulated device runs kernels as a GPU does: blocks, barriers, warps, atomics. Against NumPy."""
 
 import re
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.helpers.emulated import Array, Instance, compiled, emulated, run
+from tests.helpers.emulated import compiled, emulated, run
 from tests.helpers.source import ROOT
 from tinytensor import dtypes
-from tinytensor.emulator.run.runtime import EmulatedKernel
 from tinytensor.errors import KernelError
-from tinytensor.runtime.base import TemplateArgument
 
 SOURCE = ROOT / "tests" / "device_code" / "emulator.cu"
 FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16)
 SHUFFLED = (dtypes.int32, dtypes.int64, *FLOATS)
 PLAIN = re.findall(r"(?m)^(?<!>\n)__global__ void (?:__launch_bounds__\(64\) )?(\w+)\(", SOURCE.read_text())
-INSTANCES: list[Instance] = [
+INSTANCES = [
     *((name, ()) for name in PLAIN),
     *(("keeps_own_static", (n,)) for n in (1, 2)),
     *(("bounded_by", (n,)) for n in (1, 5)),
@@ -28,16 +24,16 @@ INSTANCES: list[Instance] = [
 ]
 
 
-def kernel(name: str, *arguments: TemplateArgument) -> EmulatedKernel:
+def kernel(name, *arguments):
     return emulated().kernel(SOURCE, name, *arguments, together=INSTANCES)
 
 
-def zeros(*shape: int, dtype: Any = np.int32) -> Array:
+def zeros(*shape, dtype=np.int32):
     return np.zeros(shape, dtype)
 
 
 @pytest.fixture(params=[0, 1, 12345], ids=["forwards", "backwards", "drawn"])
-def order(request: pytest.FixtureRequest) -> Any:
+def order(request):
     """Each kernel must give the same in every order of its threads."""
     with emulated().schedule(order=request.param):
         yield
@@ -46,7 +42,7 @@ def order(request: pytest.FixtureRequest) -> Any:
 # ---- the block ---------------------------------------------------------------------------------------------
 
 
-def test_indices(order: None) -> None:
+def test_indices(order):
     out = zeros(2 * 3 * 2, 5 * 2 * 3, 6)
     run(kernel("ids"), (2, 3, 2), (5, 2, 3), out)
     block, thread = np.meshgrid(np.arange(12), np.arange(30), indexing="ij")
@@ -55,7 +51,7 @@ def test_indices(order: None) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 31, 32, 33, 200, 1024])
-def test_barriers(order: None, threads: int) -> None:
+def test_barriers(order, threads):
     x = np.arange(4 * threads, dtype=np.int32).reshape(4, threads)
     out = zeros(4, threads)
     run(kernel("reverse"), 4, threads, out, x)
@@ -71,13 +67,13 @@ def test_barriers(order: None, threads: int) -> None:
         ("halves", 0, np.repeat([sum(range(16)), 31, sum(range(32, 48)), 63], 16), []),  # of warps
     ],
 )
-def test_one_block(order: None, name: str, shared: int, expected: Any, arguments: list[Array]) -> None:
+def test_one_block(order, name, shared, expected, arguments):
     out = zeros(len(expected))
     run(kernel(name), 1, len(expected), out, *arguments, shared=shared)
     assert out.tolist() == list(expected)
 
 
-def test_static_shared_memory_is_counted_for_each_instance(tmp_path: Path) -> None:
+def test_static_shared_memory_is_counted_for_each_instance(tmp_path):
     """Also of instances of one unit whose names differ in a class at their end."""
     text = """
     struct Plain {}; struct Squared {};
@@ -91,7 +87,7 @@ def test_static_shared_memory_is_counted_for_each_instance(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", [0, 1, None])
-def test_counting_barriers(order: None, value: int | None) -> None:
+def test_counting_barriers(order, value):
     x = np.arange(70, dtype=np.int32) % 2 if value is None else np.full(70, value, np.int32)
     out = zeros(70, 3)
     run(kernel("counts"), 1, 70, out, x)
@@ -100,14 +96,14 @@ def test_counting_barriers(order: None, value: int | None) -> None:
     assert (out[~there] == 0).all()
 
 
-def test_static_variables_belong_to_one_instance() -> None:
+def test_static_variables_belong_to_one_instance():
     for n in (1, 2):
         out = zeros(32)
         run(kernel("keeps_own_static", n), 1, 32, out)
         assert (out == n).all()
 
 
-def test_a_missing_barrier_shows_in_another_order() -> None:
+def test_a_missing_barrier_shows_in_another_order():
     results = []
     for seed in (0, 1):
         out = zeros(64)
@@ -117,7 +113,7 @@ def test_a_missing_barrier_shows_in_another_order() -> None:
     assert not np.array_equal(*results)
 
 
-def test_orders_visit_each_block_and_thread_once() -> None:
+def test_orders_visit_each_block_and_thread_once():
     turns = {}
     for seed in (0, 1, 2, 99, 2**63 + 5):
         out = zeros(5 * 40)
@@ -135,7 +131,7 @@ def test_orders_visit_each_block_and_thread_once() -> None:
 
 @pytest.mark.parametrize("width", [32, 16, 4])
 @pytest.mark.parametrize("dtype", SHUFFLED, ids=str)
-def test_shuffles(order: None, dtype: dtypes.DType, width: int) -> None:
+def test_shuffles(order, dtype, width):
     x = (np.arange(64) * 3).astype(dtype.code)  # as bits for bfloat16
     out = np.zeros((4, 64), x.dtype)
     run(kernel("shuffles", dtype), 1, 64, out, x, width)
@@ -152,7 +148,7 @@ def test_shuffles(order: None, dtype: dtypes.DType, width: int) -> None:
 
 
 @pytest.mark.parametrize("mask", [0xFFFFFFFF, 0x0F0F00F1])
-def test_votes(order: None, mask: int) -> None:
+def test_votes(order, mask):
     x = np.array([0, 1, 1, 5] * 16, np.int32)
     x[40:] = 7
     out = zeros(64, 8).view(np.uint32)
@@ -168,7 +164,7 @@ def test_votes(order: None, mask: int) -> None:
     assert (out.reshape(2, 32, 8)[:, [i for i in range(32) if i not in lanes]] == 0).all()
 
 
-def test_reductions_of_a_warp(order: None) -> None:
+def test_reductions_of_a_warp(order):
     x = np.random.default_rng(0).integers(-(2**31), 2**31, 32, np.int32)
     bits = x.view(np.uint32)
     out = zeros(32, 9)
@@ -180,7 +176,7 @@ def test_reductions_of_a_warp(order: None) -> None:
 
 
 @pytest.mark.parametrize("there", [18, 17])
-def test_lanes_that_ended_hold_up_nobody(order: None, there: int) -> None:
+def test_lanes_that_ended_hold_up_nobody(order, there):
     out = zeros(2, 64, dtype=np.float32)
     run(kernel("ended_lanes"), 1, 64, out, there)
     lanes = np.arange(64) % 32 < there
@@ -194,7 +190,7 @@ def test_lanes_that_ended_hold_up_nobody(order: None, there: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("dtype", [dtypes.int32, *FLOATS], ids=str)
-def test_atomic_sums(dtype: dtypes.DType, workers: int) -> None:
+def test_atomic_sums(dtype, workers):
     limit = {dtypes.float16: 2048, dtypes.bfloat16: 256}.get(dtype, 1_000_000)  # from there on x + 1 == x
     out = np.zeros(1, dtype.code)
     with emulated().schedule(workers=workers):
@@ -204,7 +200,7 @@ def test_atomic_sums(dtype: dtypes.DType, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_atomics_are_plain_only_where_one_worker_runs(workers: int) -> None:
+def test_atomics_are_plain_only_where_one_worker_runs(workers):
     out = zeros(8)
     with emulated().schedule(workers=workers):
         for _ in range(2):
@@ -213,7 +209,7 @@ def test_atomics_are_plain_only_where_one_worker_runs(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_integer_atomics(workers: int) -> None:
+def test_integer_atomics(workers):
     n = 3000
     out = np.array([0, 0, 0, 0, -1, 0], np.int32)
     wrapped, wide, extremes = zeros(3, dtype=np.uint32), zeros(2, dtype=np.uint64), zeros(2, dtype=np.int64)
@@ -227,7 +223,7 @@ def test_integer_atomics(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_last_block_sees_what_all_wrote(workers: int) -> None:
+def test_the_last_block_sees_what_all_wrote(workers):
     x = np.arange(20_000, dtype=np.float32)
     total, arrived = zeros(1, dtype=np.float32), zeros(1, dtype=np.uint32)
     with emulated().schedule(workers=workers):
@@ -236,7 +232,7 @@ def test_the_last_block_sees_what_all_wrote(workers: int) -> None:
     assert arrived[0] == 0
 
 
-def test_workers_give_the_same_bits() -> None:
+def test_workers_give_the_same_bits():
     results = []
     for workers in (1, 2, 7):
         out = zeros(40, 64, dtype=np.float32)
@@ -251,7 +247,7 @@ def test_workers_give_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_arguments_arrive_as_they_were_given(dtype: dtypes.DType) -> None:
+def test_arguments_arrive_as_they_were_given(dtype):
     box = np.array([(-(2**40), [1, 2, 3])], np.dtype([("a", "i8"), ("b", "i4", 3)], align=True)).tobytes()
     assert len(box) == 24
     out = zeros(13, dtype=np.float64)
@@ -262,7 +258,7 @@ def test_arguments_arrive_as_they_were_given(dtype: dtypes.DType) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 20, 25])
-def test_a_struct_of_another_size_is_refused(size: int) -> None:
+def test_a_struct_of_another_size_is_refused(size):
     out = zeros(13, dtype=np.float64)
     with pytest.raises(
         KernelError, match=rf"structs of \({size},\) bytes were given, the kernel has \(24,\)"

@@ -5,8 +5,6 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +13,11 @@ from tests.emulator.run.test_emulator import kernel, zeros
 from tests.helpers.emulated import compiled, emulated, run
 from tinytensor.emulator.run.kernels import core_library
 from tinytensor.errors import KernelError
-from tinytensor.runtime.base import Dim
 
 OVERFLOW = ("overflow", 1, 1, zeros(1), 100_000)
 
 
-def message(name: str, grid: Dim, block: Dim, *args: object, shared: int = 0) -> str:
+def message(name, grid, block, *args, shared=0):
     """What is said when a kernel fails; afterwards others still run."""
     with pytest.raises(KernelError) as caught:
         run(kernel(name), grid, block, *args, shared=shared)
@@ -35,7 +32,7 @@ def message(name: str, grid: Dim, block: Dim, *args: object, shared: int = 0) ->
 @pytest.mark.parametrize("order", [0, 1, 12345])
 @pytest.mark.parametrize("size", [64, 1000, 5000])
 @pytest.mark.parametrize("name", ["write_at", "write_after_barrier"])
-def test_past_the_end_of_a_buffer(name: str, size: int, order: int) -> None:
+def test_past_the_end_of_a_buffer(name, size, order):
     block, thread = (2, 5) if name == "write_at" else (1, 37)
     behind = -(-4 * size // 256) * 64  # the first element in the inaccessible page
     with emulated().schedule(order=order):
@@ -50,7 +47,7 @@ THREE = "grid and block are up to three sizes"
 AT = r"at emulator.cu:\d+"
 BEFORE = "4 bytes before the start of a buffer of 4096 bytes, `out`"
 ILLEGAL = r"illegal memory access at address (0x)?{} in block \(2, 0, 0\)"
-REFUSED: list[Any] = [
+REFUSED = [
     ("write_at", 4, 64, (zeros(1024, dtype=np.float32), -1), BEFORE),
     ("write_at", 4, 64, (None, 0), ILLEGAL.format("0, a null pointer")),
     ("write_at", 4, 64, (None, 5), ILLEGAL.format("14, a null pointer")),
@@ -83,7 +80,7 @@ if platform.machine() == "x86_64":  # other processors divide by zero without a 
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: f"{row[0]}-{row[4]}")
-def test_what_is_refused(row: Any) -> None:
+def test_what_is_refused(row):
     name, grid, block, arguments, said, *orders = row
     for order in orders or [0]:
         with emulated().schedule(order=order):
@@ -91,13 +88,13 @@ def test_what_is_refused(row: Any) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_faults_on_all_workers(workers: int) -> None:
+def test_faults_on_all_workers(workers):
     with emulated().schedule(workers=workers):
         for _ in range(20):
             assert "block (2, 0, 0), thread (5, 0, 0)" in message("write_at", 40, 64, zeros(64), 10**6)
 
 
-def test_dynamic_shared_memory_ends_where_the_launch_says() -> None:
+def test_dynamic_shared_memory_ends_where_the_launch_says():
     x = np.arange(100, dtype=np.int32)
     assert "illegal memory access" in message("reverse_dynamic", 1, 100, zeros(100), x, shared=396 - 16)
     assert "illegal memory access" in message("reverse_dynamic", 1, 100, zeros(100), x)
@@ -106,7 +103,7 @@ def test_dynamic_shared_memory_ends_where_the_launch_says() -> None:
     assert "232449 bytes of dynamic shared memory; the most are 232448" in text
 
 
-def test_stack_overflow() -> None:
+def test_stack_overflow():
     """Also in a thread of its own, which has no other stack for signals than what the emulator gives it."""
     run(kernel("overflow"), 1, 1, zeros(1), 20)
     with ThreadPoolExecutor(1) as pool:
@@ -114,29 +111,29 @@ def test_stack_overflow() -> None:
             assert "stack overflow: the local variables of a thread take more than" in text
 
 
-def test_an_assertion_that_holds() -> None:
+def test_an_assertion_that_holds():
     run(kernel("asserts"), 1, 3, 3)
 
 
-def test_printing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_printing(capfd):
     run(kernel("prints"), 2, 2)
     expected = [f"thread {t} of block {b}: 1.50 words\n" for b in range(2) for t in range(2)]
     assert capfd.readouterr().out == "".join(expected)
 
 
 @pytest.mark.parametrize("sizes", ["32", 1.0, None, (1, "2")])
-def test_sizes_that_are_no_integers(sizes: object) -> None:
+def test_sizes_that_are_no_integers(sizes):
     with pytest.raises(KernelError, match="grid and block are up to three sizes"):
-        kernel("constants")(sizes, 32, (None,))  # type: ignore[arg-type]
+        kernel("constants")(sizes, 32, (None,))
 
 
-def test_sizes_from_numpy() -> None:
+def test_sizes_from_numpy():
     out = zeros(32)
-    run(kernel("constants"), np.int64(1), (np.int32(32),), out)  # type: ignore[arg-type]
+    run(kernel("constants"), np.int64(1), (np.int32(32),), out)
     assert out[3] == 7
 
 
-def test_launch_bounds() -> None:
+def test_launch_bounds():
     for n, most in ((1, 64), (5, 128)):
         out = zeros(most)
         run(kernel("bounded_by", n), 1, most, out)
@@ -145,8 +142,6 @@ def test_launch_bounds() -> None:
             run(kernel("bounded_by", n), 1, most + 1, zeros(most + 1))
 
 
-# ---- sources that do not compile --------------------------------------------------------------------------
-
 MISTAKES = {
     "int x = undeclared;": "undeclared",
     "long long x = 0; atomicAdd(&x, 1ll);": "(long long|atomicAdd)",
@@ -154,7 +149,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("line", "named"), MISTAKES.items())
-def test_mistakes_are_shown_by_file_and_line(tmp_path: Path, line: str, named: str) -> None:
+def test_mistakes_are_shown_by_file_and_line(tmp_path, line, named):
     with pytest.raises(KernelError, match="mistake does not compile") as caught:
         compiled(tmp_path / "mistake.cu", f"\n// é\n__global__ void k() {{\n  {line}\n}}\n", ("k", ()))
     assert re.search(rf"mistake\.cu:4:\d+: error: .*{named}", str(caught.value))
@@ -181,14 +176,14 @@ print("and on")
 """
 
 
-def test_ctrl_c_ends_a_kernel_that_would_never_end() -> None:
+def test_ctrl_c_ends_a_kernel_that_would_never_end():
     said = subprocess.run(
         [sys.executable, "-c", SPIN], capture_output=True, text=True, check=True, timeout=100
     )
     assert said.stdout.splitlines() == ["interrupted", "interrupted", "and on"]
 
 
-def test_other_systems_are_told_that_it_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_told_that_it_needs_linux(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(KernelError, match="needs Linux"):
         core_library()

@@ -71,7 +71,7 @@ print("done", count)
     "handler", [RAISING, NOTING], ids=["KeyboardInterrupt", "a handler that takes a note"]
 )
 @pytest.mark.parametrize("device", ["emulated", "checked"])
-def test_ctrl_c_at_any_moment_leaves_the_device_working(device: str, handler: str) -> None:
+def test_ctrl_c_at_any_moment_leaves_the_device_working(device, handler):
     count = 300 if FULL else 60
     said = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", START + handler, device, str(count)],
@@ -85,6 +85,6 @@ def test_ctrl_c_at_any_moment_leaves_the_device_working(device: str, handler: st
     )
 
 
-def signal_name(code: int) -> str:
+def signal_name(code):
     """What ended a process, if a signal did."""
     return f"{signal.Signals(-code).name}\n" if code < 0 else ""

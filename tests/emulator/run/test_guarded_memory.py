@@ -10,29 +10,28 @@ from tests.helpers.emulated import emulated
 from tinytensor.emulator.run import guarded_memory
 from tinytensor.emulator.run.guarded_memory import PAGE, GuardedMemory, Mapping
 from tinytensor.errors import AllocationError, ArgumentError
-from tinytensor.runtime.base import Buffer
 
 
 @pytest.fixture
-def memory() -> GuardedMemory:
+def memory():
     return GuardedMemory()
 
 
-def take(memory: GuardedMemory, nbytes: int) -> Buffer:
+def take(memory, nbytes):
     return memory.alloc(nbytes, emulated())
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 255, 256, 257, PAGE, PAGE + 1, 10 * PAGE - 3])
-def test_buffers_end_where_memory_ends(memory: GuardedMemory, nbytes: int) -> None:
+def test_buffers_end_where_memory_ends(memory, nbytes):
     buffer = take(memory, nbytes)
-    mapping: Mapping = buffer.owner
+    mapping = buffer.owner
     assert buffer.nbytes == nbytes
     assert buffer.ptr % 256 == 0
     assert 0 <= mapping.end - (buffer.ptr + nbytes) < 256
     assert mapping.start <= buffer.ptr
 
 
-def test_fresh_memory_is_full_of_nan() -> None:
+def test_fresh_memory_is_full_of_nan():
     runtime = emulated()
     for _ in range(2):
         buffer = runtime.alloc(4000)
@@ -43,7 +42,7 @@ def test_fresh_memory_is_full_of_nan() -> None:
         runtime.returned.append(buffer)
 
 
-def test_statistics_and_reuse(memory: GuardedMemory) -> None:
+def test_statistics_and_reuse(memory):
     stats = memory.statistics
     a, b = take(memory, 5000), take(memory, 100)
     assert (stats.live, stats.peak, stats.fresh_calls, stats.cached) == (5100, 5100, 2, 0)
@@ -57,7 +56,7 @@ def test_statistics_and_reuse(memory: GuardedMemory) -> None:
     assert (stats.cached, stats.live) == (0, PAGE + 1)
 
 
-def test_what_is_kept_is_limited(memory: GuardedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_limited(memory, monkeypatch):
     monkeypatch.setattr(guarded_memory, "CACHED_BYTES", 6 * PAGE)
     memory.returned.extend([take(memory, pages * PAGE) for pages in (4, 1, 2, 3)])
     assert memory.settle().cached == 6 * PAGE
@@ -66,13 +65,11 @@ def test_what_is_kept_is_limited(memory: GuardedMemory, monkeypatch: pytest.Monk
     assert len(memory._starts) == 2
 
 
-def test_kept_memory_is_given_up_where_the_system_has_no_more(
-    memory: GuardedMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kept_memory_is_given_up_where_the_system_has_no_more(memory, monkeypatch):
     memory.returned.append(take(memory, PAGE))
     assert memory.settle().cached == PAGE
 
-    def refuse(size: int) -> Mapping:
+    def refuse(size):
         if memory.statistics.cached:
             raise OSError(errno.ENOMEM, "mmap")
         return Mapping(size)
@@ -83,25 +80,25 @@ def test_kept_memory_is_given_up_where_the_system_has_no_more(
 
 
 @pytest.mark.parametrize("nbytes", [1 << 50, 1 << 62, 1 << 64, 1 << 100])
-def test_too_much_memory(memory: GuardedMemory, nbytes: int) -> None:
+def test_too_much_memory(memory, nbytes):
     with pytest.raises(AllocationError, match="bytes are not available"):
         take(memory, nbytes)
     take(memory, 100)
 
 
-def test_negative_sizes(memory: GuardedMemory) -> None:
+def test_negative_sizes(memory):
     with pytest.raises(ArgumentError, match="allocation: -1 bytes"):
         take(memory, -1)
 
 
-def test_narrow_guards_where_addresses_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_narrow_guards_where_addresses_are_limited(monkeypatch):
     monkeypatch.setattr(guarded_memory, "GUARDS", (1 << 62, PAGE))
     mapping = Mapping(3 * PAGE)
     assert (mapping.guard, mapping.end - mapping.start) == (PAGE, 3 * PAGE)
     mapping.unmap()
 
 
-def test_copies_and_memset() -> None:
+def test_copies_and_memset():
     runtime = emulated()
     stats = runtime.statistics
     a, b = runtime.alloc(400), runtime.alloc(400)
@@ -121,7 +118,7 @@ def test_copies_and_memset() -> None:
 
 
 @pytest.mark.parametrize("offset", [-4, 4, 400, 1 << 24, -(1 << 24)])
-def test_copies_stay_within_one_buffer(offset: int) -> None:
+def test_copies_stay_within_one_buffer(offset):
     runtime = emulated()
     buffer, other = runtime.alloc(400), runtime.alloc(400)
     x = np.zeros(100, np.float32)
@@ -138,7 +135,7 @@ def test_copies_stay_within_one_buffer(offset: int) -> None:
         runtime.memset(buffer.ptr, 0, -1)
 
 
-def test_nothing_is_copied_from_a_buffer_that_was_given_back(memory: GuardedMemory) -> None:
+def test_nothing_is_copied_from_a_buffer_that_was_given_back(memory):
     buffer = take(memory, 400)
     memory.check("copy", buffer.ptr, 400)
     memory.returned.append(buffer)
@@ -147,8 +144,8 @@ def test_nothing_is_copied_from_a_buffer_that_was_given_back(memory: GuardedMemo
         memory.check("copy", buffer.ptr, 400)
 
 
-def test_threads_share_the_memory(memory: GuardedMemory) -> None:
-    def work() -> None:
+def test_threads_share_the_memory(memory):
+    def work():
         for i in range(200):
             buffer = take(memory, 100 * (i % 90))
             memory.returned.append(buffer)

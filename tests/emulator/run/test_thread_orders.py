@@ -13,12 +13,12 @@ from tests.helpers.on_emulated import RUNTIME
 from tests.helpers.watched_calls import CALLS, Call, prepare
 
 
-def results(call: Call) -> list[bytes]:
+def results(call):
     return [bits(t.cpu()) for t in call.run("emulated")]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
-def test_orders_change_no_bit(call: Call) -> None:
+def test_orders_change_no_bit(call):
     prepare(call, "emulated")
     expected = results(call)
     for order, workers in ((1, 1), (5, 2)):
@@ -26,11 +26,11 @@ def test_orders_change_no_bit(call: Call) -> None:
             assert results(call) == expected, f"order {order} on {workers} workers"
 
 
-def test_an_order_that_matters_is_seen() -> None:
+def test_an_order_that_matters_is_seen():
     """Each thread writes its number to one place: the last one stays."""
     k = tt.cuda.kernel("__global__ void last(int* y) { y[0] = blockIdx.x * 100 + threadIdx.x; }")
 
-    def last(device: str) -> list[tt.Tensor]:
+    def last(device):
         y = tt.empty(1, dtype=tt.int32, device=device)
         k[3, 64](y)
         return [y]

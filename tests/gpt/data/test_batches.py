@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt import Batches, TokenFile, consecutive_blocks
-from gpt.data.document_batches import DocumentBatches
 from tinytensor.errors import ArgumentError, DTypeError, FormatError, ShapeError
 
 BITS = (1 << 64) - 1
@@ -119,7 +118,6 @@ class TestBatches:
         for batches in (
             Batches(TokenFile(path), 1, 5, vocab_size=9),
             consecutive_blocks(TokenFile(path), 2, vocab_size=9),
-            DocumentBatches(np.array([0, 1, 2, 9, 1, 2]), 0, 1, 5, vocab_size=9),
             Batches([0, 1, -1], 1, 2),
         ):
             with pytest.raises(FormatError, match="is not in the vocabulary"):

@@ -158,12 +158,8 @@ class TestPrepare:
             monkeypatch.setattr("os.fsync", broken)
         if failure == "save":
             monkeypatch.setattr(CharTokenizer, "save", broken)
-        expected = {
-            "not UTF-8": FormatError,
-            "interrupt": KeyboardInterrupt,
-            "unknown character": ArgumentError,
-        }
-        with pytest.raises(expected.get(failure, OSError)):
+        ours = {"not UTF-8": FormatError, "unknown character": ArgumentError, "interrupt": KeyboardInterrupt}
+        with pytest.raises(ours.get(failure, OSError)):
             prepare([tmp_path / "a.txt", tmp_path / "b.txt"], ABC, out)
         assert out.exists() == existing
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before if existing else True

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from gpt.__main__ import main
 from gpt.config import GPTConfig
 from gpt.evaluation.incontext import ANSWERS, QUERY, TASKS, few_shots, render
 from gpt.generation.generate import generate
@@ -64,16 +63,14 @@ def test_hostile_texts(model):
             few_shots(model, WORDS, examples, "c:", answers)
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command(tmp_path, told):
     words = CharTokenizer.train("\n".join([QUERY, *ANSWERS, *[line for task in TASKS for line in task]]))
     model = model_of(GPTConfig(vocab_size=words.vocab_size, block_size=96, n_layer=1, n_head=2, n_embd=16))
     run = str(tmp_path / "run")
     write_run(model, words, run)
-    assert main(["incontext", run]) == 0
-    head, _, *lines = capsys.readouterr().out.splitlines()
+    head, _, *lines = told("incontext", run).splitlines()
     assert head.startswith(f"{run} completes the line 'Italy:'")
     assert lines[:6] == render(few_shots(model, words, TASKS[0], QUERY, ANSWERS), TASKS[0], ANSWERS).split(
         "\n"
     )
-    assert main(["incontext", "--help"]) == 0
-    assert "usage: python -m gpt incontext" in capsys.readouterr().out
+    assert "usage: python -m gpt incontext" in told("incontext", "--help")

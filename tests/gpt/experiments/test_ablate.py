@@ -6,7 +6,6 @@ import pytest
 
 import gpt.experiments.ablate as ablate
 import tinytensor as tt
-from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
 from gpt.experiments.ablate import cells, main, one_at_a_time, scaling_law, table, train_cell
 from gpt.experiments.statistics import welch
@@ -30,16 +29,8 @@ def test_each_change_is_one_of_the_base():
     assert [len(f) for f in fields[1:-1]] == [2 if "swiglu" in c.name else 1 for c in found[1:-1]]
     assert fields[-1] == {"position", "norm", "activation", "n_inner", "tied_head"}  # bias=False is its own
     tried = set().union(*fields)
-    assert {
-        "position",
-        "norm",
-        "norm_position",
-        "activation",
-        "n_kv_head",
-        "sliding_window",
-        "qk_norm",
-    } <= tried
-    assert {"logit_soft_cap", "tied_head", "n_expert", "bias"} <= tried
+    assert {"position", "norm", "norm_position", "activation", "n_kv_head", "sliding_window"} <= tried
+    assert {"qk_norm", "logit_soft_cap", "tied_head", "n_expert", "bias"} <= tried
     assert len({c.train.out_dir for c in found}) == len(found)
     sizes = {c.name: GPT(c.model.with_vocab_size(65)).num_parameters() for c in found}
     base = sizes[found[0].name]
@@ -77,12 +68,8 @@ def test_a_grid_is_every_combination():
 def test_grids_may_be_listed():
     model, config = preset("tiny")
     found = cells(model, config, "; qk_norm=true; position=rope,none bias=false")
-    assert [c.name for c in found] == [
-        ablate.BASE,
-        "qk_norm=true",
-        "position=rope bias=false",
-        "position=none bias=false",
-    ]
+    names = ["qk_norm=true", "position=rope bias=false", "position=none bias=false"]
+    assert [c.name for c in found] == [ablate.BASE, *names]
     assert found[0].model == model
 
 
@@ -96,10 +83,9 @@ def test_a_cell_is_the_same_training(tmp_path):
     assert result["tokens_per_second"] > 0
 
 
-def test_the_command_leaves_a_table_and_trains_nothing_twice(tmp_path, capsys, monkeypatch):
+def test_the_command_leaves_a_table_and_trains_nothing_twice(tmp_path, told, monkeypatch):
     line = [*words(tmp_path), "--grid=position=learned,none"]
-    assert main(line) == 0
-    said = capsys.readouterr().out
+    said = told("ablate", *line)
     rows = json.loads((tmp_path / "ablation.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["position=learned", "position=none"]
     assert [row["val_loss"] for row in rows] == [
@@ -109,20 +95,17 @@ def test_the_command_leaves_a_table_and_trains_nothing_twice(tmp_path, capsys, m
     assert "4 steps of 4 sequences" in written
     assert written.endswith(said[said.index("| variant") : said.index("\n\nfiles")] + "\n")
     monkeypatch.setattr(ablate, "train", lambda *args, **kwargs: pytest.fail("trained again"))
-    assert main(line) == 0
-    assert said[said.index("| variant") :] == (again := capsys.readouterr().out)[again.index("| variant") :]
+    assert said[said.index("| variant") :] == (again := told("ablate", *line))[again.index("| variant") :]
     with pytest.raises(tt.ArgumentError, match="max_steps=4"):
         main([*words(tmp_path, "--grid=position=learned,none")[:2], "--max_steps=5", "--eval_interval=0",
               "--grid=position=learned"])  # fmt: skip
 
 
 def test_a_stopped_cell_goes_on_with_equal_bits(tmp_path, monkeypatch, capsys):
-    (cell,) = cells(
-        *configs_from(words(tmp_path / "grid", "--checkpoint_interval=2"), default="tiny"), "bias=true"
-    )
-    (whole,) = cells(
-        *configs_from(words(tmp_path / "whole", "--checkpoint_interval=2"), default="tiny"), "bias=true"
-    )
+    (cell,), (whole,) = [
+        cells(*configs_from(words(tmp_path / name, "--checkpoint_interval=2"), default="tiny"), "bias=true")
+        for name in ("grid", "whole")
+    ]
     step, count = Trainer.step, []
 
     def counted(self):
@@ -150,17 +133,15 @@ def test_the_lowest_loss_comes_first():
     assert lines[0] == "| b | 10,000 | 1.7500 | -0.2500 | 1,234 |"
 
 
-def test_without_validation_there_is_nothing_to_compare(tmp_path, capsys):
+def test_without_validation_there_is_nothing_to_compare(tmp_path, told):
     (tmp_path / "train.bin").write_bytes(bytes(range(20)) * 200)
     line = ["--preset=tiny", f"--data={tmp_path}", "--vocab_size=5000", f"--out_dir={tmp_path / 'runs'}"]
-    assert command_line(["ablate", *line, "--max_steps=2", "--grid=bias=true"]) == 2
-    assert "validation" in capsys.readouterr().err
+    assert "validation" in told("ablate", *line, "--max_steps=2", "--grid=bias=true", code=2)
 
 
-def test_seeds_give_means_and_p_values(tmp_path, capsys):
+def test_seeds_give_means_and_p_values(tmp_path, told):
     line = [*words(tmp_path), "--grid=position=learned,rope", "--seeds=2", "--seed=5"]
-    assert main(line) == 0
-    said = capsys.readouterr().out
+    said = told("ablate", *line)
     assert "seeds 5 to 6" in said
     base, other = json.loads((tmp_path / "ablation.json").read_text())["rows"]
     losses = [
@@ -179,9 +160,8 @@ def test_seeds_give_means_and_p_values(tmp_path, capsys):
             main([*line[:-2], f"--seeds={seeds}"])
 
 
-def test_sizes_of_the_dial_are_not_those_of_the_preset(tmp_path, capsys):
-    assert main([*words(tmp_path), "--grid=depth=1 max_steps=1"]) == 0
-    said = capsys.readouterr().out.splitlines()[0]
+def test_sizes_of_the_dial_are_not_those_of_the_preset(tmp_path, told):
+    said = told("ablate", *words(tmp_path), "--grid=depth=1 max_steps=1").splitlines()[0]
     assert "model and training of --depth; " in said
     assert "layer" not in said
     assert "steps" not in said

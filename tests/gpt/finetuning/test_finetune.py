@@ -14,14 +14,13 @@ import pytest
 
 from gpt.__main__ import main
 from gpt.data.command import embedded_shakespeare
-from gpt.finetuning.base import Tuner
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.finetune import begin
 from gpt.finetuning.finetune import tune as run_of
 from gpt.finetuning.text_task import Reading
 from gpt.tokenizers.chat_template import IGNORED
 from gpt.weights.checkpoint import load_checkpoint
-from tests.helpers.stopped import train_until
+from tests.helpers.runs import assert_same
 from tinytensor.interop.safetensors_file import read_safetensors
 
 # method → what to add to its defaults, the number that must change, and by what factor at most
@@ -61,7 +60,7 @@ def test_each_method_shows_its_effect(name, base, tmp_path, capsys):
 
 
 def test_a_resumed_run_compares_with_its_start_and_measures_each_step_once(
-    base, tmp_path, monkeypatch, capsys
+    base, tmp_path, monkeypatch, told, capsys
 ):
     measured = []
     metrics = Reading.metrics
@@ -69,8 +68,7 @@ def test_a_resumed_run_compares_with_its_start_and_measures_each_step_once(
     assert tune("lora", base, tmp_path / "run", "--max_steps=2", "--warmup_steps=0") == 0
     first = numbers(capsys.readouterr().out)["val_loss"]
     words = ["--init_from=resume", f"--out_dir={tmp_path / 'run'}", "--max_steps=4"]
-    assert main(["finetune", "lora", *words]) == 0
-    said = capsys.readouterr().out
+    said = told("finetune", "lora", *words)
     assert re.search(r"held-out +step +0 +4\n", said)
     losses = [round(found["val_loss"], 4) for found in measured]
     assert first == (losses[0], losses[1])
@@ -119,26 +117,6 @@ def test_new_tokens_are_not_frozen(base, tmp_path, capsys):
     assert "its embeddings are frozen" in capsys.readouterr().err
 
 
-MUON = ("--optimizer=muon", "--matrix_learning_rate=2e-3")
-
-
-@pytest.mark.parametrize(("name", "more"), [*[(name, ()) for name in METHODS], ("instruct", MUON)])
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(name, more, base, tmp_path):
-    words = ["--max_steps=6", "--warmup_steps=0", "--learning_rate=1e-3", "--batch_size=4", "--dropout=0.1"]
-    words += ["--eval_interval=0", *more]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    Tuner(begin(name, [f"--init_from={base}", f"--out_dir={whole}", *words]), quiet=True).train()
-    train_until(Tuner(begin(name, [f"--init_from={base}", f"--out_dir={parts}", *words]), quiet=True), 3)
-    Tuner(begin(name, ["--init_from=resume", f"--out_dir={parts}"]), quiet=True).train()
-    wanted, found = [load_checkpoint(folder) for folder in (whole, parts)]
-    assert wanted.step == found.step == 6
-    for part in ("weights", "optimizer"):
-        arrays = getattr(found, part)
-        assert arrays.keys() == getattr(wanted, part).keys()
-        for key, array in getattr(wanted, part).items():
-            np.testing.assert_array_equal(arrays[key], array, err_msg=key)
-
-
 def test_a_call_that_was_killed_is_repeated(base, tmp_path):
     """With the checkpoint of step 2 on the disk, the same call gives the bits of one that was not killed."""
     data = tmp_path / "talks.json"
@@ -154,25 +132,22 @@ def test_a_call_that_was_killed_is_repeated(base, tmp_path):
     assert load_checkpoint(tmp_path / "parts").step == 2
     again = run_of("instruct", tmp_path / "parts", quiet=True, **fields)
     assert again.step == whole.step == 5
-    for name, p in whole.model.named_parameters():
-        np.testing.assert_array_equal(
-            again.model.state_dict()[name].numpy(), p.detach().numpy(), err_msg=name
-        )
+    assert_same(again, whole)
     assert run_of("instruct", tmp_path / "parts", quiet=True, **fields).step == 5  # finished
 
 
 KILLED = """
 import os, signal, sys
 from gpt.data.command import embedded_shakespeare
-from gpt.finetuning.base import Tuner
+from gpt.training.train import Trainer
 from gpt.finetuning.builtin_conversations import builtin_conversations
 from gpt.finetuning.finetune import tune
-step = Tuner.step
+step = Trainer.step
 def dying(self):
     if self.run.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self)
-Tuner.step = dying
+Trainer.step = dying
 fields = {"max_steps": 5, "warmup_steps": 0, "batch_size": 2, "checkpoint_interval": 2}
 tune("instruct", sys.argv[2], init_from=sys.argv[1], data=sys.argv[3], **fields)
 """

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import gpt.finetuning.base as module
-from gpt.finetuning.base import Tuner
 from gpt.finetuning.finetune import begin
+from gpt.training.train import Trainer
 from gpt.weights.checkpoint import load_checkpoint
 from tests.gpt.weights.test_killed_saves import Killed, fail_at
 from tinytensor.interop.safetensors_file import read_safetensors
@@ -23,7 +23,7 @@ def words(base, tmp_path):
 
 
 def tune(words):
-    Tuner(begin("lora", words), quiet=True).train()
+    Trainer(begin("lora", words), quiet=True).train()
 
 
 def resume(folder, *words):

@@ -17,6 +17,7 @@ from gpt.finetuning.lora import (
     save_adapters,
 )
 from gpt.models.gpt import GPT
+from tests.helpers.runs import assert_same
 from tinytensor import nn
 from tinytensor.interop.safetensors_file import read_safetensors
 from tinytensor.optim import AdamW
@@ -79,20 +80,14 @@ def test_merged_weights_compute_the_same(variant):
     plain.load_state_dict({name: tt.tensor(a) for name, a in merged_weights(model).items()})
     np.testing.assert_allclose(plain(ids).detach().numpy(), logits, atol=3e-6)
     assert merged_weights(model).keys() == plain.state_dict().keys()
-    for name, array in arrays(model).items():
-        np.testing.assert_array_equal(array, before[name], err_msg=name)
+    assert_same(model, before)
 
 
 def test_a_new_adapter_changes_nothing_and_freezes_the_rest():
     model, plain = built(), built()
     names = add_adapters(model, LoraConfig(lora_rank=2, lora_targets="*.attn.*, h.1.mlp.c_fc"))
-    assert names == [
-        "h.0.attn.c_attn",
-        "h.0.attn.c_proj",
-        "h.1.attn.c_attn",
-        "h.1.attn.c_proj",
-        "h.1.mlp.c_fc",
-    ]
+    attention = [f"h.{layer}.attn.{name}" for layer in (0, 1) for name in ("c_attn", "c_proj")]
+    assert names == [*attention, "h.1.mlp.c_fc"]
     ids = tt.tensor([[1, 2, 3]])
     np.testing.assert_array_equal(model(ids).detach().numpy(), plain(ids).detach().numpy())
     model.loss(ids, ids).backward()
@@ -130,8 +125,7 @@ def test_the_optimizer_keeps_the_thin_matrices_alone():
     assert model.loss(ids, targets).item() < before
     kept = sum(t.size for s in optimizer.state.values() for t in s.values() if isinstance(t, tt.Tensor))
     assert kept == 2 * 2 * (16 * 2 + 2 * 48)  # two moments, two layers, A and B
-    for name, array in frozen.items():
-        np.testing.assert_array_equal(arrays(model)[name], array, err_msg=name)
+    assert_same({name: p for name, p in model.state_dict().items() if name in frozen}, frozen)
 
 
 def test_adapters_are_saved_and_loaded_alone(tmp_path):
@@ -154,8 +148,6 @@ def test_adapters_are_saved_and_loaded_alone(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"lora_rank": -1}, "LoraConfig"),
-        ({"lora_alpha": 0.0}, "LoraConfig"),
         ({"lora_rank": 0}, "linear layers"),
         ({"lora_rank": 2, "lora_targets": "nothing.*"}, "linear layers"),
         ({"lora_rank": 17}, "use lora_rank=16 or less"),  # all matrices of the blocks have a side of 16

@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinytensor as tt
 from gpt.config import GPTConfig
-from gpt.data.examples import LikeLengths, completion, padded, split
+from gpt.data.examples import LikeLengths, best_fit, completion, padded, split
 from gpt.finetuning.dpo import DpoConfig, Preferring, completion_log_probs, dpo_loss
 from gpt.finetuning.instruct import Instructing, answer, usable
 from gpt.models.gpt import GPT
@@ -176,8 +178,6 @@ def test_a_pair_without_room_says_so(model):
     assert caught.value.why.endswith(f"into the context of {model.config.block_size}")
     with pytest.raises(tt.ArgumentError, match="has no prompt"):
         Preferring(model, TOKENIZER, [{**long[0], "prompt": ""}], PAIRS, DpoConfig(), 2, 0)
-    with pytest.raises(tt.ArgumentError, match="beta"):
-        DpoConfig(beta=0.0)
 
 
 def test_completions_and_padding():
@@ -194,3 +194,22 @@ def test_a_share_is_held_out():
     assert split(list(range(40)), 0.25, seed=2)[1] != held
     with pytest.raises(tt.ArgumentError, match="held out"):
         split([1], 0.5, 0)
+
+
+@given(lengths=st.lists(st.integers(1, 20), max_size=40))
+def test_each_goes_where_the_least_room_is_left(lengths):
+    """By the definition, with a search through all rows."""
+    rows: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        rooms = [20 - sum(lengths[k] for k in row) for row in rows]
+        fitting = [(room, row) for row, room in enumerate(rooms) if room >= lengths[i]]
+        if fitting:
+            rows[min(fitting)[1]].append(i)
+        else:
+            rows.append([i])
+    assert best_fit(lengths, 20) == rows
+
+
+def test_a_sequence_that_is_too_long():
+    with pytest.raises(tt.ArgumentError, match="a sequence of 21 in rows of 20"):
+        best_fit([3, 21], 20)

@@ -1,4 +1,6 @@
-"""The filters of the distribution against naive NumPy, and what the options refuse."""
+"""The filters of the distribution against naive NumPy, the tokens that are drawn, and their text."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinytensor as tt
-from gpt.generation.sampling import SamplingConfig, next_probabilities
+from gpt.__main__ import main
+from gpt.generation.sampling import Sampler, next_probabilities
+from gpt.generation.text_stream import TextStream
+from gpt.models.gpt import GPT
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.char import CharTokenizer
+from gpt.weights.save import write_run
+from tests.gpt.generation.test_generate import CONFIG
+from tinytensor.runtime.compile_reports import is_reported
 
 logit_rows = st.lists(st.floats(-20, 20), min_size=2, max_size=30)
 
@@ -69,10 +79,71 @@ def test_filters_leave_their_arguments_alone():
     next_probabilities(logits, top_k=5, top_p=0.9)
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("temperature", -0.1), ("temperature", float("nan")), ("temperature", float("inf")),
-    ("top_k", 0), ("top_k", 1.5), ("top_p", 0.0), ("top_p", 1.01),
+# ---- the command `sample` ----------------------------------------------------------------------------------
+
+
+WORDS = CharTokenizer("abcdefghijkl\n")
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_run(GPT(CONFIG, tt.Generator(3)), WORDS, tmp_path / "run")
+    return str(tmp_path / "run")
+
+
+def test_a_note_about_kernels_comes_before_the_text(run, monkeypatch, capsys):
+    told: list[bool] = []
+
+    def draw(*given):
+        told.append(not is_reported())
+        if told == [True]:
+            print("compiling")
+        return 0
+
+    monkeypatch.setattr(Sampler, "draw", draw)
+    assert main(["sample", run, "--prompt=ab", "--max_new_tokens=3"]) == 0
+    assert told == [True, False, False]
+    assert capsys.readouterr().out == "compiling\nabaaa\n"
+
+
+def test_a_vocabulary_with_holes(tmp_path, capsys):
+    """GPT-4's has ids between its special tokens that have no text."""
+    words = BPETokenizer({bytes([b]): b for b in range(256)}, [], {"<|endoftext|>": 256, "<|end|>": 258})
+    run = str(tmp_path / "run")
+    write_run(GPT(replace(CONFIG, vocab_size=259), tt.Generator(3)), words, run)
+    assert main(["neighbours", run, "a", "--top=300"]) == 0
+    assert capsys.readouterr().out.count("\n") == len({words.decode([i]) for i in range(259) if i != 257})
+
+
+def test_ids_that_only_pad_the_vocabulary_are_never_drawn(tmp_path, capsys):
+    """The model has 13 rows, the tokenizer 3 tokens: no other may be drawn, since it has no text."""
+    write_run(GPT(CONFIG, tt.Generator(3)), CharTokenizer("abc"), tmp_path / "run")
+    for how in ([], ["--temperature=0"]):
+        assert main(["sample", str(tmp_path / "run"), "--prompt=a", "--max_new_tokens=30", *how]) == 0
+    assert set(capsys.readouterr().out.splitlines()[0]) <= set("abc")
+
+
+# ---- streamed text: characters in parts, words whose space is written late ---------------------------------
+
+
+class Bytes:
+    def decode(self, ids):
+        return bytes(ids).decode("utf-8", errors="replace")
+
+
+class Words:
+    """As SentencePiece writes: no space in front of the first word."""
+
+    def decode(self, ids):
+        return "".join(f" w{i}" for i in ids)[1:]
+
+
+@pytest.mark.parametrize(("tokenizer", "ids", "pieces"), [
+    (Bytes(), "né 猫".encode(), ["n", "", "é", " ", "", "", "猫", ""]),
+    (Bytes(), "né".encode()[:-1], ["n", "", "\ufffd"]),
+    (Bytes(), b"a\xff" + b"b" * 8, ["a", "", "\ufffdb", *"bbbbbbb", ""]),
+    (Words(), [3, 1, 2], ["w3", " w1", " w2", ""]),
 ])  # fmt: skip
-def test_the_config_refuses(field, value):
-    with pytest.raises(tt.ArgumentError, match=f"SamplingConfig: {field}"):
-        SamplingConfig(**{field: value})
+def test_text_comes_as_soon_as_it_is_whole(tokenizer, ids, pieces):
+    stream = TextStream(tokenizer)
+    assert [*[stream.push(i) for i in ids], stream.close()] == pieces

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 
 import tinytensor as tt
-from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
-from gpt.lessons.masked import MaskedRun, fill, hide, main, masked_scores
+from gpt.lessons.masked import MaskedRun, fill, hide, masked_scores
 from gpt.lessons.seq2seq import Encoder
 from gpt.presets import configs_from
 from gpt.tokenizers.char import CharTokenizer
 from gpt.training.command import train
 from gpt.training.run_log import RunLog
-from gpt.training.train import Trainer
-from gpt.weights.checkpoint import load_checkpoint
 from gpt.weights.load import load
-from tests.helpers.stopped import train_until
 
 TEXT = "The cat sat on the mat. The dog ran in the park. The cat and dog played together. " * 40
 
@@ -85,20 +81,18 @@ def test_scores_against_counting():
     assert found["loss"] == pytest.approx(math.log(math.exp(3) + 4) - 3 * right, rel=1e-5)
 
 
-def test_it_learns_to_fill_gaps(text, tmp_path, capsys):
+def test_it_learns_to_fill_gaps(text, tmp_path, told):
     words = ("--preset=tiny", f"--data={text}", f"--out_dir={tmp_path / 'run'}", "--max_steps=400")
     sizes = ("--n_embd=48", "--n_head=4", "--block_size=16", "--position=rope", "--batch_size=24")
     rates = ("--learning_rate=6e-3", "--min_learning_rate=6e-4", "--eval_interval=200", "--eval_batches=0")
-    assert main([*words, *sizes, *rates, "--log_interval=100", "--text=The c_t sat on"]) == 0
-    said = capsys.readouterr().out
+    said = told("masked", *words, *sizes, *rates, "--log_interval=100", "--text=The c_t sat on")
     assert "→ 'The cat sat on'" in said
     log = RunLog(tmp_path / "run").read()
     accuracies = [line["accuracy"] for line in log if "accuracy" in line]
     assert len(accuracies) == 2
     assert accuracies[-1] > 0.6
     assert f"found  {accuracies[-1]:.1%} of the hidden tokens" in said
-    assert main([str(tmp_path / "run"), "--text=The c_t sat"]) == 0
-    assert capsys.readouterr().out.endswith("→ 'The cat sat'\n")
+    assert told("masked", tmp_path / "run", "--text=The c_t sat").endswith("→ 'The cat sat'\n")
 
 
 def test_gaps_are_filled_surest_first():
@@ -121,22 +115,7 @@ def test_gaps_are_filled_surest_first():
         fill(model, CharTokenizer("abc"), "abc")
 
 
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(text, tmp_path):
-    words = ("--max_steps=8", "--checkpoint_interval=4", "--eval_interval=0")
-    words = (*words, "--health_interval=4")
-    whole = train(*configs(text, tmp_path / "whole", *words), quiet=True, kind=MaskedRun)
-    train_until(Trainer(MaskedRun(*configs(text, tmp_path / "parts", *words)), quiet=True), 4)
-    again = train(
-        *configs(text, tmp_path / "parts", *words, "--init_from=resume"), quiet=True, kind=MaskedRun
-    )
-    ours, theirs = [load_checkpoint(run.folder) for run in (again, whole)]
-    assert ours.step == theirs.step == 8
-    for key, array in theirs.weights.items():
-        np.testing.assert_array_equal(ours.weights[key], array, err_msg=key)
-    assert any("health" in line for line in RunLog(whole.folder).read())
-
-
-def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
+def test_an_encoder_is_no_gpt(text, tmp_path, told):
     run = train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True, kind=MaskedRun)
     assert run.model_config.vocab_size == run.tokenizer.vocab_size + 1
     for words in (
@@ -144,10 +123,8 @@ def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
         ["eval", str(run.folder)],
         ["translate", str(run.folder), "--text=a"],
     ):
-        assert command_line(words) == 2
-        assert "holds a model of kind Encoder" in capsys.readouterr().err
-    assert command_line(["masked", str(run.folder)]) == 2
-    assert "no --text" in capsys.readouterr().err
+        assert "holds a model of kind Encoder" in told(*words, code=2)
+    assert "no --text" in told("masked", run.folder, code=2)
     with pytest.raises(tt.FormatError, match="Encoder"):
         load(run.folder)
     with pytest.raises(tt.FormatError, match="Encoder"):
@@ -156,14 +133,3 @@ def test_an_encoder_is_no_gpt(text, tmp_path, capsys):
     for origin in (run.folder, run.folder / "step_2"):
         with pytest.raises(tt.FormatError, match="Encoder"):
             train(*configs(text, tmp_path / "new", f"--init_from={origin}", size), quiet=True)
-
-
-@pytest.mark.parametrize(("word", "message"), [
-    ("--sample_interval=5", "no use"), ("--position=alibi", "TwoWayAttention"),
-    ("--sliding_window=8", "TwoWayAttention"), ("--tex=a_", "did you mean --text"),
-    ("--text=The cat", "no gap"),
-])  # fmt: skip
-def test_wrong_words_say_so(text, tmp_path, capsys, word, message):
-    words = ["--preset=tiny", f"--data={text}", f"--out_dir={tmp_path / 'run'}", "--max_steps=2"]
-    assert command_line(["masked", *words, word]) == 2
-    assert message in capsys.readouterr().err

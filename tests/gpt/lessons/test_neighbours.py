@@ -105,22 +105,3 @@ def test_commands_from_a_text_to_its_neighbours(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "nearest to king" in said
     assert "relation" in said
-    for bad, words in (
-        (learn, "exists already"),
-        (learn[:2], "the following arguments are required: --out"),
-        (["skipgram", "--epochs", "1", "--out", "b"], "the following arguments are required: TEXT"),
-        ([*learn, "--widow=3"], "did you mean --window"),
-        ([*learn[:2], f"--out={tmp_path / 'b'}", "--window=0"], "window=0"),
-        ([*learn[:2], f"--out={tmp_path / 'b'}", "--at_least=999"], "longer text"),
-        ([*learn[:2], f"--out={tmp_path / 'b'}", "--subsample=1e-30"], "no words side by side"),
-        ([*learn[:2], f"--out={tmp_path / 'b'}", "--learning_rate=1e38"], "rate is too high"),
-        (["neighbours", str(folder), "quene"], "did you mean 'queen'"),
-        (["neighbours", str(folder), "be"], "try a more frequent word"),
-        (["neighbours", str(folder), "king", "--top=0"], "use 1 or more"),
-        (["neighbours", str(folder)], "no word"),
-    ):
-        assert main(bad) == 2
-        said = capsys.readouterr()
-        assert words in said.err
-        assert "nearest to" not in said.out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["text.txt", "vectors"]

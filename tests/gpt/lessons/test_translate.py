@@ -10,13 +10,12 @@ import tinytensor as tt
 from gpt.__main__ import main as command_line
 from gpt.data.text_pairs import PairBatches, checksum, pairs_of, toy_pairs
 from gpt.lessons.seq2seq import EncoderDecoder
-from gpt.lessons.translate import _BEGIN, TranslateRun, Translator, main, translate
+from gpt.lessons.translate import _BEGIN, TranslateRun, translate
 from gpt.tokenizers.char import CharTokenizer
 from gpt.training.command import configs_of, train
 from gpt.training.run_log import RunLog
-from gpt.weights.checkpoint import checkpoint_folder, load_checkpoint
+from gpt.weights.checkpoint import checkpoint_folder
 from gpt.weights.load import load
-from tests.helpers.stopped import train_until
 from tinytensor.distributed import LocalCommunicator
 
 TINY = (
@@ -39,7 +38,7 @@ def configs_for(path, folder, *words):
 
 
 def trained(path, folder, *words):
-    return train(*configs_for(path, folder, *words), quiet=True, kind=TranslateRun, loop=Translator)
+    return train(*configs_for(path, folder, *words), quiet=True, kind=TranslateRun)
 
 
 # ---- pairs ------------------------------------------------------------------------------------------------
@@ -92,23 +91,16 @@ def test_the_order_of_pairs_is_in_their_checksum(capitals):
 # ---- the command ------------------------------------------------------------------------------------------
 
 
-def test_held_out_texts_come_out_exactly(capitals, tmp_path, capsys):
-    words = [
-        f"--data={capitals}",
-        f"--out_dir={tmp_path / 'run'}",
-        *TINY,
-        "--max_steps=400",
-        "--warmup_steps=20",
-    ]
-    assert main([*words, "--text=abcab", "--sample_interval=400"]) == 0
-    said = capsys.readouterr().out
+def test_held_out_texts_come_out_exactly(capitals, tmp_path, told):
+    words = [f"--data={capitals}", f"--out_dir={tmp_path / 'run'}", *TINY]
+    words += ["--max_steps=400", "--warmup_steps=20"]
+    said = told("translate", *words, "--text=abcab", "--sample_interval=400")
     assert "exact  100.00% of 36 held-out texts" in said
     assert "'abcab' → 'ABCAB'" in said
     assert "--- sample at step 400 ---" in said
     log = RunLog(tmp_path / "run").read()
     assert [line["exact"] for line in log if "exact" in line] == [1.0]
-    assert main([str(tmp_path / "run"), "--text=cba"]) == 0
-    assert capsys.readouterr().out == "'cba' → 'CBA'\n"
+    assert told("translate", tmp_path / "run", "--text=cba") == "'cba' → 'CBA'\n"
     run = TranslateRun(*configs_of([*words, "--init_from=resume"], _BEGIN))
     assert not {source for source, _ in run.held_pairs} & {source for source, _ in run.pairs}
     assert (len(run.held_pairs), run.exact()) == (36, 1.0)
@@ -121,64 +113,25 @@ def test_translations_side_by_side_are_those_of_each_alone(capitals, tmp_path):
     assert translate(model, tokenizer, texts) == [translate(model, tokenizer, [text])[0] for text in texts]
 
 
-@pytest.mark.parametrize("words", [("--dropout=0.1",), ("--optimizer=muon",)])
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(capitals, tmp_path, words):
-    words = (*words, "--max_steps=12", "--checkpoint_interval=6", "--health_interval=6")
-    whole = trained(capitals, tmp_path / "whole", *words)
-    train_until(Translator(TranslateRun(*configs_for(capitals, tmp_path / "parts", *words)), quiet=True), 6)
-    again = trained(capitals, tmp_path / "parts", *words, "--init_from=resume")
-    assert again.step == whole.step == 12
-    ours, theirs = [load_checkpoint(run.folder) for run in (again, whole)]
-    for name in ("weights", "optimizer"):
-        for key, array in getattr(theirs, name).items():
-            np.testing.assert_array_equal(getattr(ours, name)[key], array, err_msg=key)
-    health = [line["health"] for line in RunLog(whole.folder).read() if "health" in line]
-    assert {"h.0", "encoder", "wte"} <= {part["part"] for part in health[0]}
-
-
-def test_a_run_resumes_with_what_an_earlier_version_saved(capitals, tmp_path, capsys):
+def test_a_run_resumes_with_what_an_earlier_version_saved(capitals, tmp_path, told):
     run = trained(capitals, tmp_path / "run", "--max_steps=2")
     saved = json.loads((run.folder / "config.json").read_text())
     saved["train"]["sample_prompt"] = "\n"  # once a field
     (run.folder / "config.json").write_text(json.dumps(saved))
     words = ["translate", "--init_from=resume", f"--out_dir={run.folder}", "--max_steps=3"]
-    assert command_line([*words, "--sample_tokens=9"]) == 2
-    assert "--sample_tokens=9: translate has no use for it" in capsys.readouterr().err
-    assert command_line(words) == 0
-    assert "finished" not in (said := capsys.readouterr().out)
+    assert "--sample_tokens=9: translate has no use for it" in told(*words, "--sample_tokens=9", code=2)
+    assert "finished" not in (said := told(*words))
     assert "exact" in said
 
 
-def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, capsys):
+def test_a_run_of_translations_is_no_gpt(capitals, tmp_path, told):
     run = trained(capitals, tmp_path / "run", "--max_steps=2")
     (run.folder / "tokenizer.json").rename(tmp_path / "tokenizer.json")
-    assert command_line(["translate", str(run.folder), "--text=a"]) == 2
-    assert f"{run.folder} has no tokenizer.json" in capsys.readouterr().err
+    assert f"{run.folder} has no tokenizer.json" in told("translate", run.folder, "--text=a", code=2)
     (tmp_path / "tokenizer.json").rename(run.folder / "tokenizer.json")
-    assert command_line(["sample", str(run.folder)]) == 2
-    assert "python -m gpt translate" in capsys.readouterr().err
+    assert "python -m gpt translate" in told("sample", run.folder, code=2)
     assert command_line(["masked", str(run.folder), "--text=_"]) == 2
-    assert command_line(["train", "--init_from=resume", f"--out_dir={run.folder}"]) == 2
-    assert "EncoderDecoder" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("word", "message"), [
-    ("--batch_order=consecutive", "no use"), ("--checkpoint_blocks=1", "no use"),
-    ("--n_expert=2", "n_expert"), ("--position=alibi", "alibi"), ("--block_size=5", "block_size=6"),
-    ("--data=/no/file", "no/file"),
-    ("--data=shakespeare", "reverse"), ("--txt=abc", "did you mean --text"),
-])  # fmt: skip
-def test_wrong_words_say_so(capitals, tmp_path, capsys, word, message):
-    words = [
-        f"--data={capitals}",
-        f"--out_dir={tmp_path / 'run'}",
-        *TINY,
-        "--max_steps=2",
-        "--warmup_steps=2",
-    ]
-    words = [w for w in words if w.split("=")[0] != word.split("=")[0]]
-    assert command_line(["translate", *words, word]) == 2
-    assert message in capsys.readouterr().err
+    assert "EncoderDecoder" in told("train", "--init_from=resume", f"--out_dir={run.folder}", code=2)
 
 
 def test_it_trains_on_one_rank(capitals, tmp_path):

@@ -48,19 +48,18 @@ def test_pieces_of_any_length_are_the_log(run, monkeypatch):
 
 
 def test_a_rewritten_log_is_sent_anew(run):
+    def lines(first, last, divisor):
+        return "".join(f'{{"step": {i}, "loss": {i / divisor}}}\n' for i in range(first, last))
+
     log, follower = run / "log.jsonl", Follower([run])
-    log.write_text("".join(f'{{"step": {i}, "loss": {i / 7}}}\n' for i in range(50)))
+    log.write_text(lines(0, 50, 7))
     position = the(follower.answer({}))["position"]
     assert the(follower.answer({str(run): position}))["lines"] == []
-    kept = "".join(f'{{"step": {i}, "loss": {i / 7}}}\n' for i in range(20))
-    log.write_text(kept)  # shorter
-    said = the(follower.answer({str(run): position}))
-    assert said["fresh"]
-    assert said["lines"] == lines_of(log)
-    log.write_text(kept + "".join(f'{{"step": {i}, "loss": {i / 3}}}\n' for i in range(20, 99)))
-    said = the(follower.answer({str(run): position}))  # longer than before
-    assert said["fresh"]
-    assert said["lines"] == lines_of(log)
+    for text in (lines(0, 20, 7), lines(0, 20, 7) + lines(20, 99, 3)):  # shorter, then longer than before
+        log.write_text(text)
+        said = the(follower.answer({str(run): position}))
+        assert said["fresh"]
+        assert said["lines"] == lines_of(log)
 
 
 def test_a_new_config_is_sent(run):
@@ -115,27 +114,19 @@ def test_a_line_without_an_end_does_not_hold_it_up(run, monkeypatch):
     assert found == [{"step": 2}]
 
 
-def test_folders_of_runs(tmp_path):
-    follower = Follower([tmp_path / "runs"])
+def test_folders_of_runs(tmp_path, monkeypatch):
+    follower = Follower([tmp_path])
     assert follower.folders() == []
-    for i, name in enumerate(("a", "b", "deep/c", "a/step_5", "too/far/away/d")):
-        folder = tmp_path / "runs" / name
+    for i, name in enumerate(("b", "a", "deep/c", "a/step_5", "too/far/away/d")):
+        folder = tmp_path / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "log.jsonl").write_text('{"step": 1}\n')
         os.utime(folder / "log.jsonl", (i, i))
-    (tmp_path / "runs" / "other").mkdir()
-    (tmp_path / "runs" / "other" / "config.json").write_text('{"vocab_size": 3}')
-    names = [str(folder.relative_to(tmp_path / "runs")) for folder in follower.folders()]
-    assert names == ["a", "b", "deep/c"]
-
-
-def test_only_the_newest_of_many_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(follow, "MOST_RUNS", 2)
-    for i, name in enumerate("cab"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "log.jsonl").write_text("")
-        os.utime(tmp_path / name / "log.jsonl", (i, i))
-    assert [folder.name for folder in Follower([tmp_path]).folders()] == ["a", "b"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"vocab_size": 3}')
+    assert [str(folder.relative_to(tmp_path)) for folder in follower.folders()] == ["a", "b", "deep/c"]
+    monkeypatch.setattr(follow, "MOST_RUNS", 2)  # the newest ones
+    assert [folder.name for folder in follower.folders()] == ["a", "c"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

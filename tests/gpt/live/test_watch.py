@@ -9,7 +9,6 @@ import urllib.request
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 
 from gpt.__main__ import main
@@ -19,17 +18,11 @@ from gpt.live.page import watch_page
 from gpt.live.server import PageServer
 from gpt.live.watch import WatchConfig, watching
 from gpt.training.run_log import RunLog
-from gpt.weights.checkpoint import load_checkpoint
 from tests.helpers.browser import CHROMIUM, Browser
+from tests.helpers.runs import assert_same
 
-TINY = [
-    "train",
-    "--preset=tiny",
-    "--n_embd=8",
-    "--eval_interval=4",
-    "--health_interval=5",
-    "--sample_interval=6",
-]
+TINY = ["train", "--preset=tiny", "--n_embd=8", "--eval_interval=4"]
+TINY += ["--health_interval=5", "--sample_interval=6"]
 
 
 @pytest.fixture
@@ -91,15 +84,14 @@ def test_a_watched_training_has_the_bits_of_an_unwatched_one(tmp_path, data, mon
     said = capfd.readouterr()
     assert re.search(r"^watch  http://127\.0\.0\.1:\d+/[\w-]{22}/$", said.out, re.MULTILINE)
     assert said.err == ""
-    alone, watched = (load_checkpoint(tmp_path / name) for name in ("alone", "watched"))
-    for kind in ("weights", "optimizer"):
-        for name, array in getattr(alone, kind).items():
-            np.testing.assert_array_equal(array, getattr(watched, kind)[name], err_msg=name)
+    assert_same(tmp_path / "watched", tmp_path / "alone")
     logs = []
     for name in ("alone", "watched"):
         lines = RunLog(tmp_path / name).read()
         logs.append([{k: v for k, v in x.items() if k not in ("tokens_per_second", "mfu")} for x in lines])
     assert logs[0] == logs[1]
+    assert [line["step"] for line in logs[0] if "sample" in line] == [6, 12, 18]
+    assert [line["step"] for line in logs[0] if "health" in line] == [5, 10, 15, 20]
     assert crowd.answers[-1]["ended"]
     assert not crowd.answers[0]["ended"]
     assert crowd.answers[-1]["runs"][0]["lines"] == RunLog(tmp_path / "watched").read()
@@ -108,15 +100,8 @@ def test_a_watched_training_has_the_bits_of_an_unwatched_one(tmp_path, data, mon
     assert configs[0] == configs[1]
 
 
-def test_samples_and_health_are_in_the_log(tmp_path, data):
-    assert main([*TINY, data, f"--out_dir={tmp_path / 'run'}", "--max_steps=12"]) == 0
-    lines = RunLog(tmp_path / "run").read()
-    assert [line["step"] for line in lines if "sample" in line] == [6, 12]
-    assert [line["step"] for line in lines if "health" in line] == [5, 10]
-
-
 @pytest.mark.parametrize("command", ["ablate", "finetune lora", "masked", "demo"])
-def test_other_commands_are_watched_too(command, tmp_path, data, monkeypatch, capsys):
+def test_other_commands_are_watched_too(command, tmp_path, data, monkeypatch, told):
     monkeypatch.setattr(module, "LAST_LOOK", 0.0)
     folder = tmp_path / "run"
     words = [*command.split(), data, f"--out_dir={folder}", "--max_steps=2", "--warmup_steps=0", "--watch"]
@@ -133,8 +118,7 @@ def test_other_commands_are_watched_too(command, tmp_path, data, monkeypatch, ca
         leave(server, *error)
 
     monkeypatch.setattr(PageServer, "__exit__", left)
-    assert main([*words, *sizes]) == 0
-    assert "\nwatch  http://127.0.0.1" in "\n" + capsys.readouterr().out
+    assert "\nwatch  http://127.0.0.1" in "\n" + told(*words, *sizes)
     names = [run["name"] for run in json.loads(seen[0])["runs"]]
     assert len(names) == (2 if command == "ablate" else 1)
     assert all(name.startswith(str(folder)) for name in names)
@@ -215,12 +199,8 @@ def test_a_browser_follows_a_run(run, tmp_path, capsys):
             assert seen["validation"] == "0.750"
             assert seen["best"] == "0.750 @ 50"
             assert seen["time left"] == "13 s"  # 50 steps of 4 × 32 tokens at 512 a second
-            assert browser.run(CHARTS) == [
-                "loss (nats per token)",
-                "learning rate",
-                "norm of the gradient",
-                "tokens per second",
-            ]
+            charts = ["loss (nats per token)", "learning rate", "norm of the gradient", "tokens per second"]
+            assert browser.run(CHARTS) == charts
             assert text(browser, ".sample pre") == EVIL
             assert "evil" not in browser.run("document.title")
             assert browser.run("document.querySelectorAll('.layers figure').length") == 4
@@ -242,7 +222,7 @@ def test_a_browser_follows_a_run(run, tmp_path, capsys):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_a_browser_compares_runs_in_a_file(run, tmp_path, monkeypatch, capsys):
+def test_a_browser_compares_runs_in_a_file(run, tmp_path, monkeypatch, told):
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text(
@@ -252,8 +232,7 @@ def test_a_browser_compares_runs_in_a_file(run, tmp_path, monkeypatch, capsys):
         RunLog(other).write(step=step, loss=5.0)
     monkeypatch.setattr("gpt.live.follow.MOST_BYTES", 1000)  # in many pieces
     page = tmp_path / "page.html"
-    assert main(["watch", str(tmp_path), "--html", str(page)]) == 0
-    assert capsys.readouterr().out == f"wrote {page}\n"
+    assert told("watch", tmp_path, "--html", page) == f"wrote {page}\n"
     with Browser(tmp_path / "profile") as browser:
         browser.open(page)
         rows = browser.run("[...document.querySelectorAll('#live-runs tr')].map(r => r.textContent)")
@@ -266,11 +245,6 @@ def test_a_browser_compares_runs_in_a_file(run, tmp_path, monkeypatch, capsys):
         assert text(browser, "#live-samples h2") == "Samples: run"
         browser.run("document.querySelectorAll('#live-runs input')[0].click()")
         assert "other" not in text(browser, ".chart figcaption")
-
-
-def test_there_is_no_run(tmp_path, capsys):
-    assert main(["watch", str(tmp_path)]) == 2
-    assert "there is no run" in capsys.readouterr().err
 
 
 def test_the_file_makes_no_requests():

@@ -40,12 +40,6 @@ def batch(arrays, step):
     return tt.tensor(np.asarray(arrays["inputs"][step])), tt.tensor(np.asarray(arrays["targets"][step]))
 
 
-def test_logits_equal_those_of_transformers(golden, model):
-    arrays, _, _ = golden
-    logits = model(batch(arrays, 0)[0]).detach().numpy()
-    assert np.abs(logits - arrays["logits"]).max() < 3e-5
-
-
 def test_loss_and_gradients_equal_those_of_pytorch(golden, model):
     arrays, _, expected = golden
     loss = model.loss(*batch(arrays, 0))
@@ -82,24 +76,6 @@ def test_a_new_model_guesses_evenly():
     stds = {n: p.detach().numpy().std() for n, p in model.named_parameters() if p.ndim == 2}
     for name, std in stds.items():
         assert std == pytest.approx(0.02 / np.sqrt(8) if "c_proj" in name else 0.02, rel=0.1), name
-
-
-@pytest.mark.parametrize("options", [{}, {"norm_position": "post"}, {"norm": "rms_norm"}], ids=str)
-def test_blocks_in_groups_have_the_same_loss(options):
-    """In a group norms compute the residual sums and their dropout, at its end a sum does: the same bits."""
-    ids, losses, grads = tt.tensor([[1, 2, 3, 4], [4, 3, 2, 1]]), [], []
-    for together in (0, 1, 2):
-        tt.manual_seed(7)
-        model = GPT(GPTConfig(**{**TINY.__dict__, "n_layer": 3, "dropout": 0.3, **options}), tt.Generator(1))
-        model.checkpoint_blocks = together
-        with tt.autocast(tt.bfloat16):
-            loss = model.train().loss(ids, ids)
-        loss.backward()
-        losses.append(loss.item())
-        grads.append(np.concatenate([p.grad.numpy().reshape(-1) for p in model.parameters()]))
-    assert losses[0] == losses[1] == losses[2]
-    for other in grads[1:]:
-        np.testing.assert_allclose(other, grads[0], rtol=1e-4, atol=1e-7)
 
 
 def test_a_block_takes_and_returns_a_tensor_or_a_sum():
@@ -144,13 +120,12 @@ def test_waves_are_added_to_tokens_of_their_size():
 
 
 @pytest.mark.parametrize(("ids", "error"), [
-    (tt.tensor([1, 2]), tt.ShapeError), (tt.tensor([[0] * 9]), tt.ShapeError),
-    (tt.tensor([[11]]), tt.IndexRangeError),
-    (tt.tensor([[-1]]), tt.IndexRangeError), (tt.tensor([[0.5]]), tt.DTypeError),
+    ([1, 2], tt.ShapeError), ([[0] * 9], tt.ShapeError), ([[0.5]], tt.DTypeError),
+    ([[11]], tt.IndexRangeError), ([[-1]], tt.IndexRangeError),
 ])  # fmt: skip
 def test_wrong_ids_say_so(ids, error):
     with pytest.raises(error):
-        GPT(TINY)(ids)
+        GPT(TINY)(tt.tensor(ids))
 
 
 def test_an_unsettled_vocabulary_is_refused():

@@ -14,7 +14,11 @@ from gpt.data.command import embedded_shakespeare
 from gpt.data.conversations import read_conversations
 from gpt.tasks.base import Problem
 from gpt.tasks.command import main
+from gpt.tasks.prompts import Prompts
 from gpt.tasks.registry import TASKS, task
+from gpt.tokenizers.bpe import BPETokenizer
+from gpt.tokenizers.char import CharTokenizer
+from gpt.tokenizers.chat_template import BEGIN, END
 from tinytensor.errors import ArgumentError
 
 every = pytest.mark.parametrize("one", TASKS.values(), ids=TASKS)
@@ -93,8 +97,11 @@ def test_the_working_of_a_sum_is_true_and_gives_no_test_problem_away():
         for split in ("train", "test"):
             problem = TASKS["arithmetic"].problem(i, split)
             for equation in problem.solution.split(", ") if problem.working else ():
-                a, sign, b, _, result = equation.split()
-                assert int(a) + int(b) * (1 if sign == "+" else -1) == int(result)
+                *sums, result = equation.split(" = ")
+                assert all(
+                    sum(map(int, each.replace("- ", "+ -").split(" + "))) == int(result) for each in sums
+                )
+                a, sign, b = sums[-1].split()
                 steps.add((frozenset((a, b)), sign))
             if split == "test":
                 assert problem.working
@@ -163,12 +170,41 @@ def test_an_unknown_task_and_a_wrong_index_are_refused():
         task("sorting").problem(0, "val")
 
 
-def test_the_command_writes_records(tmp_path, capsys):
+def test_the_command_writes_records(tmp_path, told):
     file = tmp_path / "problems.jsonl"
     assert main(["sorting", "counting", "--count=3", "--split=test", f"--out={file}"]) == 0
     found = [tuple(message["content"] for message in talk) for talk in read_conversations(file)]
     names = ("sorting", "counting")
     problems = [task(name).problem(i, "test") for i in (0, 1, 2) for name in names]
     assert found == [(p.question, p.solution) for p in problems]
-    assert main([]) == 0
-    assert "counting    count a letter in a word; chance 33.3%" in capsys.readouterr().out
+    assert "counting    count a letter in a word; chance 33.3%" in told("tasks")
+
+
+# ---- questions in the form that a model was trained on -----------------------------------------------------
+
+
+def test_a_model_with_chatml_is_asked_as_a_user():
+    tokenizer = BPETokenizer.train("", 259, special_tokens=[BEGIN, END, "<|endoftext|>"])
+    prompts, special = Prompts(tokenizer), tokenizer.special_tokens
+    ids = prompts.of("Sort b a.")
+    assert tokenizer.decode(ids) == f"{BEGIN}user\nSort b a.{END}\n{BEGIN}assistant\n"
+    assert ids[0] == special[BEGIN]
+    assert {special[BEGIN], special[END]} <= set(prompts.stop_ids)
+    answer = [*tokenizer.encode("a b"), special[END]]
+    assert prompts.text(answer) == prompts.text(answer[:-1]) == "a b"
+
+
+def test_other_models_are_asked_in_a_plain_form():
+    characters = Prompts(CharTokenizer.train("Sort b a.\nAnswer: "))
+    assert characters.tokenizer.decode(characters.of("Sort b a.")) == "Sort b a.\nAnswer: "
+    assert characters.stop_ids == tuple(characters.tokenizer.encode("\n"))
+    tokens = Prompts(BPETokenizer.train("", 257))
+    assert tokens.stop_ids == (tokens.tokenizer.separator,)
+    assert tokens.text([]) == ""
+
+
+def test_a_model_with_a_template_of_its_own_is_asked_by_that():
+    pytest.importorskip("jinja2")
+    tokenizer = BPETokenizer.train("", 257)
+    tokenizer.chat_template = "{% for m in messages %}[INST] {{ m['content'] }} [/INST]{% endfor %}"
+    assert tokenizer.decode(Prompts(tokenizer).of("Sort b a.")) == "[INST] Sort b a. [/INST]"

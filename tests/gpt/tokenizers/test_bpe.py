@@ -14,13 +14,9 @@ from gpt.tokenizers.bpe_train import BYTE_TOKENS, learn_merges
 from gpt.tokenizers.pretokenize import BYTE_NAMES, pieces, printable, split_pattern, unprintable
 from tinytensor.errors import ArgumentError, DTypeError
 
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 HOSTILE = [
-    "",
-    "\0",
-    " ",
-    " " * 500,
-    "\r\n\r\n\t",
-    "\ufeffBOM",
+    *("", "\0", " ", " " * 500, "\r\n\r\n\t", "\ufeffBOM"),
     "e\u0301 combining, \u202eright to left\u202c",
     "👩‍👩‍👧‍👦 👍🏽 🇩🇪",
     "\U0010ffff\U000e0001\ufffe",
@@ -38,10 +34,6 @@ few = st.text("ab ", max_size=60)  # many repetitions and overlaps
 @pytest.fixture(scope="module")
 def tokenizer():
     return BPETokenizer.train(embedded_shakespeare()[:100_000], 600)
-
-
-def plain_pattern():
-    return r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def plain_merge(word, first, second):
@@ -101,7 +93,7 @@ class TestCutting:
                 c for c in text if unicodedata.category(c)[0] == category
             ]
         for c in set(regex.findall(r"\s", text)) | set("\x1c\x1d\x1e\x1f\u200b\ufeff"):
-            assert pieces(f"a{c}!") == regex.findall(plain_pattern(), f"a{c}!")
+            assert pieces(f"a{c}!") == regex.findall(PATTERN, f"a{c}!")
 
     def test_no_letter_or_number_lies_beyond_the_limit(self):
         beyond = {unicodedata.category(chr(c))[0] for c in range(0x40000, 0x110000)}
@@ -113,16 +105,7 @@ class TestCutting:
     )
     def test_pieces_are_those_of_regex(self, text):
         regex = pytest.importorskip("regex")
-        assert pieces(text) == regex.findall(plain_pattern(), text)
-
-    @pytest.mark.parametrize("text", HOSTILE)
-    def test_hostile_pieces_are_those_of_regex(self, text):
-        regex = pytest.importorskip("regex")
-        assert pieces(text) == regex.findall(plain_pattern(), text)
-
-    @given(everything)
-    def test_nothing_is_lost(self, text):
-        assert "".join(pieces(text)) == text
+        assert pieces(text) == regex.findall(PATTERN, text)
 
     @given(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])))
     def test_smaller_patterns_are_exact_where_they_are_used(self, text):
@@ -169,16 +152,6 @@ class TestTraining:
         apart = BPETokenizer.train(["ab", "ab", "ab"], 300, min_count=1)
         assert b"abab" in joined.tokens
         assert apart.tokens[256:] == [b"ab", b"<|endoftext|>"]
-
-    def test_merges_stay_inside_words(self, tokenizer):
-        learned = [token.decode() for token in tokenizer.tokens[256:-1]]
-        assert len(learned) == 343
-        assert all(len(pieces(token)) == 1 for token in learned)
-        assert b" the" in tokenizer.tokens
-
-    def test_the_size_is_met_or_the_text_is_used_up(self):
-        assert BPETokenizer.train(embedded_shakespeare()[:20_000], 500).vocab_size == 500
-        assert BPETokenizer.train("ab ab", 500).vocab_size == 258  # 256 bytes, "ab", <|endoftext|>
 
     def test_a_megabyte_without_a_space_does_not_take_a_minute(self):
         text = "acgt" * 25_000 + "gattaca" * 15_000
@@ -232,20 +205,6 @@ class TestMerging:
         assert merge_short(list(ids), ranks, made) == expected
         assert merge_long(list(ids), ranks, made) == expected
 
-    @given(everything | few)
-    def test_pieces_are_merged_by_rank(self, text):
-        tokenizer = BPETokenizer.train("aab abab baba aaaa abba " * 3, 280)
-        ranks = {merge: rank for rank, merge in enumerate(tokenizer.merges)}
-        expected = []
-        for piece in pieces(text):
-            word = [bytes([b]) for b in piece.encode()]
-            while candidates := [pair for pair in pairwise(word) if pair in ranks]:
-                word = plain_merge(word, *min(candidates, key=ranks.__getitem__))
-            expected += word
-        ids = tokenizer.encode(text)
-        assert [tokenizer.tokens[i] for i in ids] == expected
-        assert tokenizer.encode(text) == ids, "the cache gives the same"
-
     @pytest.mark.parametrize("unit", ["a", "ab", " ", "acgtta", "é"])
     def test_very_long_pieces(self, tokenizer, unit):
         text = unit * (200_000 // len(unit))
@@ -259,31 +218,19 @@ class TestMerging:
 
 
 class TestRoundTrip:
-    @given(everything)
-    def test_any_text(self, text):
-        tokenizer = BPETokenizer.train("the cat sat on the mat, the cat", 270)
+    @pytest.mark.parametrize("text", HOSTILE)
+    def test_hostile_text(self, tokenizer, text):
+        regex = pytest.importorskip("regex")
+        assert pieces(text) == regex.findall(PATTERN, text)
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
         assert tokenizer.decode_bytes(ids) == text.encode()
+        assert tokenizer.encode(text) == ids, "the cache gives the same"
 
-    @pytest.mark.parametrize("text", HOSTILE)
-    def test_hostile_text(self, tokenizer, text):
-        assert tokenizer.decode(tokenizer.encode(text)) == text
-
-    def test_shakespeare_is_compressed(self, tokenizer):
-        text = embedded_shakespeare()[100_000:150_000]
-        ids = tokenizer.encode(text)
-        assert tokenizer.decode(ids) == text
-        assert len(ids) < len(text) / 2
-
-    def test_half_a_character(self, tokenizer):
+    def test_what_is_no_text_is_refused(self, tokenizer):
         assert tokenizer.decode(tokenizer.encode("🙂")[:2]) == "\ufffd"
-
-    def test_lone_surrogates_are_refused(self, tokenizer):
         with pytest.raises(ArgumentError, match="position 0"):
             tokenizer.encode("\udc80")
-
-    def test_encode_takes_text(self, tokenizer):
         with pytest.raises(DTypeError, match="bytes"):
             tokenizer.encode(b"abc")
 

@@ -129,27 +129,22 @@ class TestCommand:
         return path
 
     @pytest.mark.parametrize("options", [["--vocab-size", "400"], ["--vocab_size=400"], ["--kind", "char"]])
-    def test_train_encode_decode(self, options, corpus, capsys):
+    def test_train_encode_decode(self, options, corpus, told):
         out = str(corpus.with_name("t.json"))
-        assert main(["train", str(corpus), "--out", out, *options]) == 0
-        assert "vocab_size=" in capsys.readouterr().out
-        assert main(["encode", out, "First Citizen:\n"]) == 0
-        ids = capsys.readouterr().out.split()
-        assert main(["decode", out, *ids]) == 0
-        assert capsys.readouterr().out == "First Citizen:\n"
+        assert "vocab_size=" in told("tokenizer", "train", corpus, "--out", out, *options)
+        ids = told("tokenizer", "encode", out, "First Citizen:\n").split()
+        assert told("tokenizer", "decode", out, *ids) == "First Citizen:\n"
 
-    def test_standard_input(self, corpus, capsys, monkeypatch):
+    def test_standard_input(self, corpus, told, capsys, monkeypatch):
         out = str(corpus.with_name("t.json"))
         main(["train", str(corpus), "--out", out, "--vocab-size", "300", "--special", "<s>"])
         text = "Ça\r\n<s> 🙂"
         capsys.readouterr()
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        assert main(["encode", out, "--special"]) == 0
-        ids = capsys.readouterr().out
+        ids = told("tokenizer", "encode", out, "--special")
         assert "299" in ids.split()
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(ids.encode())))
-        assert main(["decode", out]) == 0
-        assert capsys.readouterr().out == text
+        assert told("tokenizer", "decode", out) == text
 
     def test_a_text_that_is_too_small_is_told(self, tmp_path, capsys):
         (tmp_path / "a.txt").write_text("ab ab")

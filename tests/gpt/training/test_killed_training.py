@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 import gpt.weights.checkpoint as checkpoint
-from gpt.presets import configs_from
 from gpt.training.command import train
 from gpt.training.run_log import RunLog
-from gpt.weights.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
+from gpt.weights.checkpoint import list_checkpoints, load_checkpoint
 from gpt.weights.load import load
 from tests.gpt.weights.test_killed_saves import Killed
+from tests.helpers.runs import assert_same, tiny
 from tests.helpers.source import ROOT
 
 STEPS, INTERVAL = 36, 3
 WORDS = (
-    *("--preset=tiny", f"--max_steps={STEPS}", f"--checkpoint_interval={INTERVAL}", "--eval_interval=12"),
+    *(f"--max_steps={STEPS}", f"--checkpoint_interval={INTERVAL}", "--eval_interval=12"),
     *("--dropout=0.1", "--optimizer=muon"),
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, and no limits")
@@ -65,15 +65,10 @@ def start(script, *words):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def weights(folder, which="latest"):
-    model, _ = load(checkpoint_folder(folder, which))
-    return {n: p.detach().numpy() for n, p in model.state_dict().items()}
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    return train(*configs_from((*WORDS, f"--out_dir={folder}"), default="tiny"), quiet=True)
+    return train(*tiny(folder, *WORDS), quiet=True)
 
 
 def assert_loadable(folder, at_least):
@@ -84,7 +79,7 @@ def assert_loadable(folder, at_least):
         load_checkpoint(folder, "best")
     latest = load_checkpoint(folder)
     assert latest.step >= at_least
-    assert all(np.isfinite(a).all() for a in weights(folder).values())
+    assert all(np.isfinite(a).all() for a in latest.weights.values())
     return latest.step
 
 
@@ -92,10 +87,7 @@ def assert_same_as(whole, folder):
     for which in ("latest", "best"):
         ours, theirs = [load_checkpoint(f, which) for f in (folder, whole.folder)]
         assert ours.step == theirs.step
-        for mine, other in ((ours.weights, theirs.weights), (ours.optimizer, theirs.optimizer)):
-            assert mine.keys() == other.keys()
-            for name, array in mine.items():
-                np.testing.assert_array_equal(array, other[name], err_msg=name)
+        assert_same(ours, theirs)
     kept = ("step", "loss", "val_loss", "grad_norm", "skipped", "skipped_loss")
     logs = [[{k: line.get(k) for k in kept} for line in RunLog(f).read()] for f in (folder, whole.folder)]
     assert logs[0] == logs[1]
@@ -107,7 +99,7 @@ def test_killed_at_any_moment_it_goes_on_with_equal_bits(whole, tmp_path):
         resuming = list_checkpoints(folder) != []
         count = (-1, rng.randrange(1, 40), 0, -2)[attempt % 4]  # 0: whenever the clock says
         words = (*WORDS, f"--out_dir={folder}", *(["--init_from=resume"] if resuming else []))
-        with start(CHILD, str(count), "train", *words) as process:
+        with start(CHILD, str(count), "train", "--preset=tiny", *words) as process:
             assert process.stdout is not None
             while (line := process.stdout.readline()) and line != "training\n":
                 pass
@@ -121,7 +113,7 @@ def test_killed_at_any_moment_it_goes_on_with_equal_bits(whole, tmp_path):
             break
         assert process.returncode == -9, said
     assert attempt >= 3
-    train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
+    train(*tiny(folder, *WORDS, "--init_from=resume"), quiet=True)
     assert_same_as(whole, folder)
 
 
@@ -137,20 +129,20 @@ FULL = """
 def test_a_full_disk_leaves_the_checkpoint_before(whole, tmp_path):
     folder = tmp_path / "run"
     words = [w for w in WORDS if not w.startswith("--max_steps")]
-    first = configs_from((*words, "--max_steps=15", f"--out_dir={folder}"), default="tiny")
+    first = tiny(folder, *words, "--max_steps=15")
     train(*first, quiet=True)
-    before = weights(folder)
-    with start(FULL, "train", *WORDS, f"--out_dir={folder}", "--init_from=resume") as process:
+    before, _ = load(folder)
+    with start(
+        FULL, "train", "--preset=tiny", *WORDS, f"--out_dir={folder}", "--init_from=resume"
+    ) as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "step 18 could not be saved" in said
     assert "complete checkpoints there: " in said
+    assert not list(folder.glob(".checkpoint*"))
     assert assert_loadable(folder, 15) == 15
-    for name, array in weights(folder).items():
-        np.testing.assert_array_equal(array, before[name])
-    resumed = configs_from(
-        (*words, "--max_steps=18", f"--out_dir={folder}", "--init_from=resume"), default="tiny"
-    )
+    assert_same(load(folder)[0], before)
+    resumed = tiny(folder, *words, "--max_steps=18", "--init_from=resume")
     train(*resumed, quiet=True)
     assert assert_loadable(folder, 18) == 18
 
@@ -159,15 +151,14 @@ def test_a_damaged_latest_checkpoint_is_made_again(whole, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(whole.folder, folder)
     (folder / f"step_{STEPS}" / "model.safetensors").write_bytes(b"damaged")
-    train(*configs_from((*WORDS, f"--out_dir={folder}", "--init_from=resume"), default="tiny"), quiet=True)
+    train(*tiny(folder, *WORDS, "--init_from=resume"), quiet=True)
     assert f"resuming from {folder / f'step_{STEPS - INTERVAL}'}\n" in capsys.readouterr().err
     assert_same_as(whole, folder)
 
 
 def test_a_finished_run_that_was_killed_in_its_last_save_is_cleaned_up(tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    words = ["--preset=tiny", "--max_steps=4", "--checkpoint_interval=1", "--keep_checkpoints=1"]
-    words += ["--eval_interval=0", f"--out_dir={folder}"]
+    words = ["--max_steps=4", "--checkpoint_interval=1", "--keep_checkpoints=1", "--eval_interval=0"]
     real = checkpoint._prune
 
     def killed(run_dir, step, keep):
@@ -178,10 +169,10 @@ def test_a_finished_run_that_was_killed_in_its_last_save_is_cleaned_up(tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_prune", killed)
         with pytest.raises(Killed):
-            train(*configs_from(words, default="tiny"), quiet=True)
+            train(*tiny(folder, *words), quiet=True)
     (folder / ".checkpoint-step_2.tmp").mkdir()  # of a kill while step 2 was removed
     (folder / "step_3.mine").mkdir()
     assert list_checkpoints(folder) == [3, 4]
-    train(*configs_from([*words, "--init_from=resume"], default="tiny"), quiet=True)
+    train(*tiny(folder, *words, "--init_from=resume"), quiet=True)
     names = {path.name for path in folder.iterdir()}
     assert {name for name in names if "step_" in name} == {"step_4", "step_3.mine"}

@@ -108,13 +108,6 @@ def test_flops_of_variants(change, weights):
     assert p.forward_flops_per_token == 2 * (2 * weights + 2 * 2 * 8 * 16 + 16 * 65)
 
 
-def test_activations_by_hand():
-    p = plan(SMALL, TrainConfig(batch_size=3), flops_per_second=1e9)
-    B, T, C, V, L, nh = 3, 8, 16, 65, 2, 2
-    loss = B * T * (2 * 8 + 2 * 4)  # ids and targets; of each row of logits maximum and log of the sum
-    assert p.activation_bytes == 4 * B * T * (L * (16 * C + nh + 4) + 2 * C + 2 + V) + loss
-
-
 SIZES = [{"n_inner": 16}, {"n_inner": 16 * 16}, {"n_head": 1, "n_embd": 7}, {"dropout": 0.1}]
 
 
@@ -169,12 +162,11 @@ def test_the_speed_is_measured():
 
 
 @pytest.mark.parametrize(("load", "busy"), [(0.4, False), (6.5, True)])
-def test_a_measured_speed_is_told_with_the_load_of_the_machine(load, busy, monkeypatch, capsys):
+def test_a_measured_speed_is_told_with_the_load_of_the_machine(load, busy, monkeypatch, told, capsys):
     monkeypatch.setattr("gpt.training.plan.product_speed", lambda: 18.6e9)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr("os.getloadavg", lambda: (load, 1.0, 1.0), raising=False)
-    assert main(["--preset=gpt2"]) == 0
-    said = capsys.readouterr().out
+    said = told("plan", "--preset=gpt2")
     assert "18.6 GFLOP/s, measured now" in said
     assert f"{'FLOP/s of matrix products':<38}{'1.860e+10':>22}" in said
     assert ("it is busy: load 6.5 on 2 processors" in said) == busy
@@ -193,31 +185,26 @@ def test_an_open_vocabulary_is_refused():
         parameter_shapes(replace(SMALL, vocab_size=0))
 
 
-def test_the_command(capsys):
-    assert main(["--preset=gpt2", "--flops=1e12", "--n_layer=6"]) == 0
-    out = capsys.readouterr().out
+def test_the_command(told, capsys):
+    out = told("plan", "--preset=gpt2", "--flops=1e12", "--n_layer=6")
     assert "6 layers × 12 heads × 768 channels" in out
     assert f"{124_439_808 - 6 * 7_087_872:,}" in out
-    assert main(["--flops=1e12"]) == 0
-    assert "vocabulary 64\n" in capsys.readouterr().out
+    assert "vocabulary 64\n" in told("plan", "--flops=1e12")
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "--batch_size=12" in capsys.readouterr().out
 
 
-def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypatch, capsys):
+def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypatch, told, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text("low lower lowest " * 50)
     BPETokenizer.train("low lower lowest " * 50, 270).save("tok.json")
     size = BPETokenizer.train("low lower lowest " * 50, 270).vocab_size
     words = ["--preset=tiny", "--data=text", "--flops=1e9"]
-    assert main([*words, "--tokenizer=tok.json"]) == 0
-    assert f"vocabulary {size}" in capsys.readouterr().out
-    assert main(words) == 0
-    assert f"vocabulary {len(set('low lower lowest '))}\n" in capsys.readouterr().out
+    assert f"vocabulary {size}" in told("plan", *words, "--tokenizer=tok.json")
+    assert f"vocabulary {len(set('low lower lowest '))}\n" in told("plan", *words)
     assert command_line(["data", "prepare", "text", "--tokenizer=tok.json", "--out=tokens"]) == 0
-    assert main(["--preset=tiny", "--data=tokens", "--flops=1e9"]) == 0
-    assert f"vocabulary {size}" in capsys.readouterr().out
+    assert f"vocabulary {size}" in told("plan", "--preset=tiny", "--data=tokens", "--flops=1e9")
     for name in ("meta.json", "tokenizer.json"):
         (tmp_path / "tokens" / name).unlink()
     with pytest.raises(ArgumentError, match="the vocabulary of tokens is not known"):
@@ -226,8 +213,7 @@ def test_the_tokenizer_and_the_run_say_how_many_ids_there_are(tmp_path, monkeypa
         main(["--preset=tiny", "--data=no.txt", "--flops=1e9"])
     train(*configs_from([*words[:2], "--max_steps=1", "--warmup_steps=0", "--out_dir=run"], default="tiny"))
     capsys.readouterr()
-    assert main(["run", "--flops=1e9", "--max_steps=50"]) == 0
-    said = capsys.readouterr().out
+    said = told("plan", "run", "--flops=1e9", "--max_steps=50")
     assert f"vocabulary {len(set('low lower lowest '))}" in said
     assert "training: 50 steps" in said
     assert main(["--flops=1e9", "run"]) == 0

@@ -13,23 +13,23 @@ from gpt.__main__ import main as command_line
 from gpt.config import GPTConfig
 from gpt.evaluation.text_scores import score
 from gpt.models.gpt import GPT
-from gpt.presets import configs_from
 from gpt.tokenizers.bpe import BPETokenizer
 from gpt.training.command import train
 from gpt.training.health import HealthProbe
 from gpt.training.measures import evaluate
 from gpt.training.run_log import RunLog
+from tests.helpers.runs import assert_same, tiny
 
 TEXT = "The cat sat on the mät. The dog ran in the park – and the cat slept. " * 40
-WORDS = ("--preset=tiny", "--max_steps=6", "--eval_interval=3")
+WORDS = ("--max_steps=6", "--eval_interval=3")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     place = tmp_path_factory.mktemp("scores")
     (place / "story.txt").write_text(TEXT, encoding="utf-8")
-    words = (*WORDS, f"--data={place / 'story.txt'}", f"--out_dir={place / 'run'}", "--health_interval=2")
-    return train(*configs_from(words, default="tiny"), quiet=True)
+    words = (*WORDS, f"--data={place / 'story.txt'}", "--health_interval=2")
+    return train(*tiny(place / "run", *words), quiet=True)
 
 
 @pytest.fixture
@@ -77,9 +77,8 @@ def test_scores_are_those_of_a_loop_over_the_text(count):
         assert loss == pytest.approx(np.mean(wanted), rel=1e-5)
 
 
-def test_eval_says_what_was_trained(run, tmp_path, capsys):
-    assert command_line(["eval", str(run.folder)]) == 0
-    said = capsys.readouterr().out
+def test_eval_says_what_was_trained(run, tmp_path, told, capsys):
+    said = told("eval", run.folder)
     assert f"{run.best_loss:.4f} nats" in said
     places = ("1 token", "16 to 31 tokens", "32 tokens")
     assert all(word in said for word in ("perplexity", "bits per byte", "accuracy"))
@@ -88,11 +87,9 @@ def test_eval_says_what_was_trained(run, tmp_path, capsys):
     assert command_line(["eval", str(run.folder), "--data", str(run.folder / "data")]) == 0
     capsys.readouterr()
     (tmp_path / "other.txt").write_text("The cat ran in the park.")
-    assert command_line(["eval", str(run.folder), "--data", str(tmp_path / "other.txt")]) == 0
-    assert "tokens                      23" in capsys.readouterr().out
+    assert "tokens                      23" in told("eval", run.folder, "--data", tmp_path / "other.txt")
     (run.folder / "data" / "val.bin").unlink()
-    assert command_line(["eval", str(run.folder)]) == 2
-    assert "no validation part" in capsys.readouterr().err
+    assert "no validation part" in told("eval", run.folder, code=2)
 
 
 # ---- health ------------------------------------------------------------------------------------------------
@@ -152,30 +149,18 @@ def test_units_of_experts_that_get_no_token_are_dead():
 
 
 def test_health_costs_nothing_but_at_its_interval(run):
-    lines = [line for line in RunLog(run.folder).read() if "health" in line]
-    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["step"] for line in RunLog(run.folder).read() if "health" in line] == [2, 4, 6]
 
 
 def test_a_table_of_health_ends_the_training(tmp_path, capsys):
-    words = (*WORDS, f"--out_dir={tmp_path / 'run'}", "--health_interval=3")
-    train(*configs_from(words, default="tiny"))
+    train(*tiny(tmp_path / "run", *WORDS, "--health_interval=3"))
     assert "dead units" in capsys.readouterr().out.splitlines()[-6]
 
 
 def test_health_changes_no_bit_of_the_training(tmp_path):
-    runs = [
-        train(*configs_from((*WORDS, "--dropout=0.1", f"--out_dir={tmp_path / n}", f"--health_interval={n}"),
-                            default="tiny"), quiet=True)
-        for n in ("0", "2")
-    ]  # fmt: skip
-    for a, b in zip(*[r.model.parameters() for r in runs], strict=True):
-        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
-
-
-def test_what_cannot_be_scored_is_explained(run, tmp_path, capsys):
-    (tmp_path / "short.txt").write_text("T")
-    assert command_line(["eval", str(run.folder), f"--data={tmp_path / 'short.txt'}"]) == 2
-    assert "1 tokens" in capsys.readouterr().err
+    words = (*WORDS, "--dropout=0.1")
+    runs = [train(*tiny(tmp_path / n, *words, f"--health_interval={n}"), quiet=True) for n in ("0", "2")]
+    assert_same(*runs)
 
 
 @pytest.mark.parametrize("line", [b"\xff", b"[1]", b'{"health": []}', b"[" * 100_000])

@@ -123,12 +123,6 @@ def test_another_process_waits_and_what_is_ignored_stays_so(tmp_path):
     assert process.wait() == 128 + signal.SIGTERM
 
 
-def test_a_folder_that_was_only_held_is_removed(tmp_path):
-    with pytest.raises(tt.ArgumentError, match="no such file or folder"):
-        main([*TINY, "--data=no/such/text", f"--out_dir={tmp_path / 'run'}"])
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_folder_is_held_by_one_thread(tmp_path):
     refused = []
 

@@ -34,19 +34,10 @@ def assert_is(checkpoint, step):
 
 def test_round_trip_is_bit_identical(tmp_path):
     rng = np.random.default_rng(0)
-    weights = {
-        "wte.weight": rng.integers(0, 2**32, (5, 3), np.uint32).view(
-            np.float32
-        ),  # NaNs of all kinds among them
-        "transposed": rng.standard_normal((4, 6)).T,
-    }
+    bits = rng.integers(0, 2**32, (5, 3), np.uint32)  # NaNs of all kinds among them
+    weights = {"wte.weight": bits.view(np.float32), "transposed": rng.standard_normal((4, 6)).T}
     optimizer = {"count": np.array(7, np.int64), "empty": np.zeros((0, 2), np.float32)}
-    state = {
-        "a": [1, 2.5, None, "ü", {"b": True}],
-        "generator": [2**64 - 1, 3],
-        "float": 0.1 + 0.2,
-        "pair": (1, 2),
-    }
+    state = {"a": [1, 2.5, None, "ü", {"b": True}], "generator": [2**64 - 1, 3], "float": 0.1 + 0.2}
     save_checkpoint(tmp_path / "new" / "run", 3, weights, optimizer, state)
     got = load_checkpoint(tmp_path / "new" / "run")
     for mine, theirs in ((weights, got.weights), (optimizer, got.optimizer)):
@@ -55,7 +46,7 @@ def test_round_trip_is_bit_identical(tmp_path):
             assert array.dtype == theirs[name].dtype
             assert array.shape == theirs[name].shape
             assert array.tobytes() == theirs[name].tobytes()
-    assert got.state == {**state, "pair": [1, 2]}
+    assert got.state == state
     assert got.folder == tmp_path / "new" / "run" / "step_3"
 
 
@@ -161,29 +152,21 @@ DAMAGE = {
     "another version": (lambda d: edit(d / "state.json", version=2), "version 2"),
     "another step": (lambda d: edit(d / "state.json", step=7), "step 7"),
     "state of a wrong kind": (lambda d: edit(d / "state.json", state=[]), "state.json"),
-    "no folder": (shutil.rmtree, "no folder step_2"),
+    "no folder": (shutil.rmtree, "no folder step_4"),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_explained(tmp_path, name):
-    save(tmp_path, 1)
-    save(tmp_path, 2)
+def test_damage_is_explained_and_a_resume_goes_on_from_the_newest_that_is_whole(tmp_path, name):
+    for step in (1, 2, 3, 9, 4):  # 9 belongs to a run that went back
+        save(tmp_path, step, keep=9)
     damage, why = DAMAGE[name]
-    damage(tmp_path / "step_2")
+    damage(tmp_path / "step_4")
     with pytest.raises(FormatError) as caught:
         load_checkpoint(tmp_path)
     assert "no usable checkpoint 'latest'" in caught.value.what
     assert why in caught.value.why
-    assert "complete checkpoints there: 1" in caught.value.fix
-    assert_is(load_checkpoint(tmp_path, 1), 1)
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_a_resume_goes_on_from_the_newest_that_is_whole(tmp_path, name):
-    for step in (1, 2, 3, 9, 4):  # 9 belongs to a run that went back
-        save(tmp_path, step, keep=9)
-    DAMAGE[name][0](tmp_path / "step_4")
+    assert "complete checkpoints there: 1, 2" in caught.value.fix
     flip(tmp_path / "step_3" / "model.safetensors", -1)
     said = []
     assert_is(newest_checkpoint(tmp_path, said.append), 2)

@@ -1,8 +1,5 @@
 """What tests of kernels of the host share: settings that each leaves as they were, kernels of a text."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 import tinytensor as tt
@@ -11,7 +8,7 @@ from tinytensor.runtime.cpu.kernels import HostKernels
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
+def as_before():
     """Kernels of the host run, and what a test sets is set back."""
     threads, mode, who = tt.get_num_threads(), tt.config.host_kernels, tt.config.matmul
     tt.config.host_kernels = "auto"
@@ -21,7 +18,7 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def kernels(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
+def kernels(request, tmp_path, monkeypatch):
     monkeypatch.setattr(host_kernels, "kernel_path", lambda stem, ending: tmp_path / f"{stem}{ending}")
     (tmp_path / "sample.cpp").write_text(request.module.TEXT)
     return HostKernels("sample")

@@ -1,8 +1,5 @@
 """Generated loops of captured elementwise steps: bits of NumPy, what is left out, what stays apart."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,11 +17,11 @@ QUESTIONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equ
 
 
 @pytest.fixture(autouse=True)
-def loops_from_the_second_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+def loops_from_the_second_replay(monkeypatch):
     monkeypatch.setattr(host_graph, "LOOPS_FROM", 2)
 
 
-def replays_equal(fn: Callable[[], Any], inputs: list[tt.Tensor], capfd: Any = None) -> tt.CapturedGraph:
+def replays_equal(fn, inputs, capfd=None):
     """Capture fn; compare three replays on new numbers, the last two by loops, with calls, bit for bit."""
     rng = np.random.default_rng(0)
     with tt.no_grad():
@@ -43,7 +40,7 @@ def replays_equal(fn: Callable[[], Any], inputs: list[tt.Tensor], capfd: Any = N
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_formula_has_the_bits_of_numpy(dtype: Any) -> None:
+def test_every_formula_has_the_bits_of_numpy(dtype):
     assert len(WITH_FORMULA) >= 20
     formulas = []
     for op in WITH_FORMULA:
@@ -51,20 +48,20 @@ def test_every_formula_has_the_bits_of_numpy(dtype: Any) -> None:
         if op.name == "where":
             kinds[0] = np.dtype(bool)
         result = np.dtype(bool) if op.name in QUESTIONS else np.dtype(dtype)
-        ufunc: Any = op.ufunc  # type: ignore[attr-defined]
+        ufunc = op.ufunc
         formulas.append(fused._example((op.formula, ufunc, (result, *kinds))))
     exact = fused._exact_ones(formulas)
     assert [op.name for op, right in zip(WITH_FORMULA, exact, strict=True) if not right] == []
 
 
-def test_a_wrong_formula_is_noticed() -> None:
+def test_a_wrong_formula_is_noticed():
     a = np.ones(3, np.float32)
     wrong = formula_of("{0} + {1} * 1.0000001f", np.add, a.copy(), [a, a], None, "wrong")
     zeros = formula_of("{0} > 0 ? {0} : -{0}", np.abs, a.copy(), [a], None, "zeros")  # -0.0 for 0.0
     assert fuse([wrong]) == fuse([zeros]) == {}
 
 
-def test_loops_begin_with_the_names_of_their_ops() -> None:
+def test_loops_begin_with_the_names_of_their_ops():
     x, y = tt.ones(8), tt.ones(3)
     graph = tt.capture(lambda: ((x * 2.0 - x).relu(), y.sqrt()), device="cpu", warmup=0)
     lines = graph.source.splitlines()
@@ -75,12 +72,12 @@ def test_loops_begin_with_the_names_of_their_ops() -> None:
     assert tt.capture(lambda: x.exp(), device="cpu", warmup=0).source == ""
 
 
-def test_layouts_and_broadcasting() -> None:
+def test_layouts_and_broadcasting():
     x, y = tt.ones(6, 5), tt.ones(6, 5, dtype=tt.float64)
     row, column, one = tt.ones(5), tt.ones(6, 1), tt.ones(())
     block = tt.ones(4, 6, 10)
 
-    def step() -> tuple[tt.Tensor, ...]:
+    def step():
         a = x * row + column
         b = (a - one).relu() * 0.5
         c = x.T * 2.0 - column.T
@@ -92,10 +89,10 @@ def test_layouts_and_broadcasting() -> None:
     replays_equal(step, [x, y, row, column, one, block])
 
 
-def test_in_place_steps_and_overlapping_memory() -> None:
+def test_in_place_steps_and_overlapping_memory():
     x, y = tt.ones(40), tt.ones(40)
 
-    def step() -> tuple[tt.Tensor, ...]:
+    def step():
         y[1:] = y[:-1] + 0.5  # a view of the result of a step
         x[1:] += x[:-1]  # left to NumPy, which buffers
         x[:] = x.flip(0) * 2.0
@@ -107,16 +104,16 @@ def test_in_place_steps_and_overlapping_memory() -> None:
     replays_equal(step, [x, y])
 
 
-def test_a_gradient_step_writes_only_what_lives_on() -> None:
+def test_a_gradient_step_writes_only_what_lives_on():
     w = tt.ones(50)
     graph = replays_equal(lambda: (w.sub_((w * 2.0 - 1.0) * 0.1),), [w])
     assert sum(" = v" in line and "[" in line.split("=")[0] for line in graph.source.splitlines()) == 1
 
 
-def test_a_result_is_written_if_anything_may_read_it() -> None:
+def test_a_result_is_written_if_anything_may_read_it():
     x, kept = tt.ones(8), []
 
-    def step() -> tuple[tt.Tensor, ...]:
+    def step():
         a = x + 1.0
         b = a * 2.0
         kept.append(b * 3.0)  # the function keeps it
@@ -131,7 +128,7 @@ def test_a_result_is_written_if_anything_may_read_it() -> None:
         assert kept[0].tolist() == [6 * (i + 1.0)] * 8
 
 
-def test_large_arrays_are_shared_by_threads() -> None:
+def test_large_arrays_are_shared_by_threads():
     x, row = tt.ones(300, 257), tt.ones(257)
     before = tt.get_num_threads()
     try:
@@ -142,11 +139,11 @@ def test_large_arrays_are_shared_by_threads() -> None:
         tt.set_num_threads(before)
 
 
-def test_empty_arrays_numbers_and_other_dtypes_are_left_to_numpy() -> None:
+def test_empty_arrays_numbers_and_other_dtypes_are_left_to_numpy():
     nothing, counts, flags = tt.ones(0, 3), tt.arange(4), tt.arange(4) > 1
     half = tt.ones(4, dtype=tt.bfloat16)
 
-    def step() -> tuple[tt.Tensor, ...]:
+    def step():
         return nothing + 1.0, counts * 2 + 1, (flags == flags) & flags, (half * 2.0).astype(tt.float32)
 
     with tt.no_grad():
@@ -157,11 +154,11 @@ def test_empty_arrays_numbers_and_other_dtypes_are_left_to_numpy() -> None:
     assert graph.source == ""
 
 
-def test_without_a_compiler_replays_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_replays_stay_as_they_are(monkeypatch):
     from tinytensor.errors import KernelError
     from tinytensor.runtime.cpu import chain
 
-    def none(*_: object) -> Any:
+    def none(*_):
         raise KernelError("no compiler", why="none", fix="none")
 
     monkeypatch.setattr(chain, "fuse", none)
@@ -169,7 +166,7 @@ def test_without_a_compiler_replays_stay_as_they_are(monkeypatch: pytest.MonkeyP
     replays_equal(lambda: (x * 2.0 + 1.0,), [x])
 
 
-STEPS: list[Callable[[Any, Any], Any]] = [
+STEPS = [
     lambda a, b: a + b,
     lambda a, b: a - b,
     lambda a, b: a * b,
@@ -187,7 +184,7 @@ STEPS: list[Callable[[Any, Any], Any]] = [
 ]
 
 
-def bits(x: tt.Tensor) -> bytes:
+def bits(x):
     """The bits of all numbers; nan has no sign."""
     array = x.numpy()
     return np.where(np.isnan(array), np.float32(np.nan), array).tobytes()
@@ -195,12 +192,12 @@ def bits(x: tt.Tensor) -> bytes:
 
 @settings(max_examples=12)
 @given(st.lists(st.tuples(*[st.integers(0, 99)] * 3), min_size=1, max_size=12), st.integers(0, 3))
-def test_programs_have_the_bits_of_calls(program: list[tuple[int, int, int]], shape: int) -> None:
+def test_programs_have_the_bits_of_calls(program, shape):
     """Random programs over values that live on or not; each is compiled."""
     sizes = [(7,), (3, 5), (), (2, 3, 4)][shape]
     x, y = tt.ones(*sizes), tt.ones(*sizes)
 
-    def step() -> tt.Tensor:
+    def step():
         values = [x, y]
         for op, i, j in program:
             values.append(STEPS[op % len(STEPS)](values[i % len(values)], values[j % len(values)]))
@@ -219,7 +216,7 @@ def test_programs_have_the_bits_of_calls(program: list[tuple[int, int, int]], sh
             assert outcomes[0] == outcomes[1]
 
 
-def test_the_loops_are_compiled_without_contraction() -> None:
+def test_the_loops_are_compiled_without_contraction():
     assert (NATIVE / "loops.cpp").exists()
     a, b = np.float32(1 + 2**-12), np.float32(-(1 + 2**-11))
     x, y = tt.full((4,), float(a)), tt.full((4,), float(b))

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from tests.runtime.test_runtime import finish, python
 from tinytensor.errors import ArgumentError
 from tinytensor.runtime.cpu import kernels as host_kernels
 from tinytensor.runtime.cpu import threads as host_threads
-from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.runtime.kernel_files import kernel_files
 
 TEXT = """
@@ -43,7 +41,7 @@ HOST_KERNEL bool who(Array ids) {  // the thread that ran each part, and a job w
 """
 
 
-def test_a_kernel_gets_arrays_and_numbers(kernels: HostKernels) -> None:
+def test_a_kernel_gets_arrays_and_numbers(kernels):
     x = np.arange(1000, dtype=np.float32)
     for threads in (1, 2, 3):
         tt.set_num_threads(threads)
@@ -52,9 +50,9 @@ def test_a_kernel_gets_arrays_and_numbers(kernels: HostKernels) -> None:
         np.testing.assert_array_equal(y, (x * -0.5 + 3 + (1 << 33)).astype(np.float32))
 
 
-def test_what_a_kernel_refuses(kernels: HostKernels) -> None:
+def test_what_a_kernel_refuses(kernels):
     x = np.arange(8, dtype=np.float32)
-    unaligned: Any = np.ndarray(4, np.float32, bytearray(17), 1)
+    unaligned = np.ndarray(4, np.float32, bytearray(17), 1)
     for other in (x.astype(float), x[::2], x.astype(">f4"), unaligned, x.astype(np.int32)):
         y = np.zeros(other.shape, np.float32)
         assert kernels.halves(y, other, False, 0, 0, 0.5) is False
@@ -69,13 +67,13 @@ def test_what_a_kernel_refuses(kernels: HostKernels) -> None:
         kernels.halves(x, x, False, 0, 0, "0.5")
 
 
-def test_names_that_no_kernel_has(kernels: HostKernels) -> None:
+def test_names_that_no_kernel_has(kernels):
     with pytest.raises(AttributeError, match=r"sample\.cpp declares no kernel thirds"):
         kernels.thirds  # noqa: B018 - asking is what fails
     assert not hasattr(kernels, "_private")
 
 
-def test_jobs_within_jobs_and_from_several_threads(kernels: HostKernels) -> None:
+def test_jobs_within_jobs_and_from_several_threads(kernels):
     tt.set_num_threads(3)
     results = [np.zeros(200, np.int64) for _ in range(4)]
     callers = [threading.Thread(target=lambda r=r: [kernels.who(r) for _ in range(50)]) for r in results]
@@ -86,10 +84,7 @@ def test_jobs_within_jobs_and_from_several_threads(kernels: HostKernels) -> None
     assert all([(r == 499500).all() for r in results])
 
 
-# ---- threads -----------------------------------------------------------------------------------------------
-
-
-def threads_become(count: int) -> bool:
+def threads_become(count):
     """Whether this process soon has so many threads: one that ended is listed for a moment longer."""
     for _ in range(2000):
         if len(os.listdir("/proc/self/task")) == count:
@@ -99,7 +94,7 @@ def threads_become(count: int) -> bool:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="this system does not list threads")
-def test_threads_start_and_end(kernels: HostKernels) -> None:
+def test_threads_start_and_end(kernels):
     tt.set_num_threads(1)
     x = np.ones(1000, np.float32)
     kernels.halves(x, x, False, 0, 0, 0.5)
@@ -112,15 +107,15 @@ def test_threads_start_and_end(kernels: HostKernels) -> None:
         assert threads_become(alone + threads - 1)
 
 
-def test_wrong_numbers_of_threads() -> None:
+def test_wrong_numbers_of_threads():
     before = tt.get_num_threads()
     for wrong in (0, -1, 1.5, True, "2", 10**6):
         with pytest.raises(ArgumentError, match="number of threads"):
-            tt.set_num_threads(wrong)  # type: ignore[arg-type]
+            tt.set_num_threads(wrong)
     assert tt.get_num_threads() == before
 
 
-def test_the_environment_says_how_many() -> None:
+def test_the_environment_says_how_many():
     text = "import tinytensor as tt; print(tt.get_num_threads(), tt.config.host_kernels)"
     said = finish(python(text, TINYTENSOR_NUM_THREADS="3", TINYTENSOR_HOST_KERNELS="off"))
     assert said.split() == ["3", "off"]
@@ -153,14 +148,11 @@ for _ in range(5):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_processes_fork_after_kernels_ran() -> None:
+def test_processes_fork_after_kernels_ran():
     finish(python(FORK))
 
 
-# ---- without kernels ---------------------------------------------------------------------------------------
-
-
-def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_switch(monkeypatch):
     calls = []
     around(monkeypatch, "layer_norm", "host", lambda host, *a: calls.append("host"))
     around(monkeypatch, "layer_norm", "cpu", lambda cpu, *a: (calls.append("cpu"), cpu(*a)))
@@ -172,10 +164,10 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     ops.layer_norm(x)
     assert calls == ["host", "cpu", "cpu"]
     with pytest.raises(ArgumentError, match="'auto', 'off'"):
-        tt.config.host_kernels = "on"  # type: ignore[assignment]
+        tt.config.host_kernels = "on"
 
 
-def test_no_compiler(tmp_path: Path) -> None:
+def test_no_compiler(tmp_path):
     """NumPy computes, and the log has one line."""
     text = (
         "import tinytensor as tt; from tests.helpers import op_functions as ops\n"
@@ -187,9 +179,7 @@ def test_no_compiler(tmp_path: Path) -> None:
     assert said.splitlines()[-1].startswith("[-1.2247")
 
 
-def test_a_kernel_that_does_not_compile(
-    kernels: HostKernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_kernel_that_does_not_compile(kernels, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(host_kernels, "_told", set())
     (tmp_path / "sample.cpp").write_text(TEXT + "\nundeclared x;\n")
     with caplog.at_level(logging.WARNING):
@@ -199,9 +189,7 @@ def test_a_kernel_that_does_not_compile(
     assert "undeclared" in caplog.text
 
 
-def test_arrays_that_look_different(
-    kernels: HostKernels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_arrays_that_look_different(kernels, monkeypatch, caplog):
     """Where the objects of NumPy are not what kernels believe, no kernel runs."""
     monkeypatch.setattr(host_kernels, "_told", set())
     flags = ("-DTT_OBJECT_HEAD=24",)
@@ -211,7 +199,7 @@ def test_arrays_that_look_different(
     assert "have an unknown memory layout" in caplog.text
 
 
-def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
+def test_a_broken_file_in_the_cache(tmp_path):
     text = "import tinytensor as tt; from tests.helpers import op_functions as ops\n"
     text += "print(ops.rms_norm(tt.arange(3.0), eps=0.75).tolist())"
     for broken in (False, True):
@@ -225,13 +213,13 @@ def test_a_broken_file_in_the_cache(tmp_path: Path) -> None:
             library.write_bytes(b"this is no library")
 
 
-def test_a_call_compiles_what_it_needs_and_build_compiles_the_rest(tmp_path: Path) -> None:
+def test_a_call_compiles_what_it_needs_and_build_compiles_the_rest(tmp_path):
     """A compiler that records its calls and fails: NumPy computes, without waiting for a compilation."""
     refuses = tmp_path / "refuses"
     refuses.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" | grep "\\.so$" >> "{tmp_path}/asked"; exit 1\n')
     refuses.chmod(0o755)
 
-    def asked(text: str) -> tuple[str, set[str]]:
+    def asked(text):
         (tmp_path / "asked").write_text("")
         said = finish(python(text, TINYTENSOR_CACHE=str(tmp_path / "cache"), CXX=str(refuses)))
         libraries = (tmp_path / "asked").read_text().splitlines()

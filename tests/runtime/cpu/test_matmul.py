@@ -1,7 +1,6 @@
 """Matrix products of the host: sizes, strides, batches, additions and threads against NumPy in float64."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,11 @@ from tinytensor.runtime.cpu.arrays import narrow, widen
 from tinytensor.runtime.cpu.library import NATIVE
 from tinytensor.runtime.kernel_files import KERNELS
 
-Array = np.ndarray[Any, Any]
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([63, 64, 65, 97, 130, 400]))
 STEPS = (1, 1, 1, 2, 3, -1, -2)
 
 
-def laid_out(draw: Any, shape: tuple[int, ...], dtype: str, *, repeats: bool = True) -> Array:
+def laid_out(draw, shape, dtype, *, repeats=True):
     """Numbers in an array of any memory order and any steps, in the midst of other numbers; where it
     `repeats`, an axis may have stride 0.
     """
@@ -40,43 +38,43 @@ def laid_out(draw: Any, shape: tuple[int, ...], dtype: str, *, repeats: bool = T
     return np.broadcast_to(view[flips], shape)
 
 
-def turned(a: Array, t: bool) -> Array:
+def turned(a, t):
     return a.swapaxes(-1, -2) if t else a
 
 
-def check(actual: Array, expected: Array, terms: int) -> None:
+def check(actual, expected, terms):
     """Equal, but for the rounding of sums of so many products of numbers up to 1."""
     assert actual.shape == expected.shape
     rtol, atol = tolerance(str(actual.dtype), terms + 1)
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol * max(terms, 1) ** 0.5)
 
 
-def bits(a: Array) -> Array:
+def bits(a):
     """float32 rounded to bfloat16, as the engine stores it."""
     out = np.empty(a.shape, np.uint16)
     narrow(np.asarray(a, np.float32), tt.bfloat16, out)
     return out
 
 
-def wide(a: Array) -> Array:
+def wide(a):
     """Exactly, in float64."""
     return widen(a, tt.bfloat16).astype("f8") if a.dtype == np.uint16 else a.astype("f8")
 
 
-def check_bits(actual: Array, expected: Array, terms: int) -> None:
+def check_bits(actual, expected, terms):
     """Equal, but for the rounding of float32 sums to bfloat16."""
     assert actual.shape == expected.shape
     rtol, atol = tolerance("bfloat16", terms + 1)
     np.testing.assert_allclose(wide(actual), expected, rtol=rtol, atol=atol * max(terms, 1) ** 0.5)
 
 
-def run(name: str, *arguments: Any) -> None:
+def run(name, *arguments):
     dtype = arguments[0].dtype
     assert getattr(kernels, f"{name}_f64" if dtype == np.float64 else name)(*arguments) is True
 
 
 @st.composite
-def cases(draw: Any) -> tuple[Array, Array, Array, bool, bool, bool]:
+def cases(draw):
     m, n, k = draw(SIZES), draw(SIZES), draw(SIZES)
     dtype = draw(st.sampled_from(["f4", "f8"]))
     ta, tb, add = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
@@ -84,7 +82,7 @@ def cases(draw: Any) -> tuple[Array, Array, Array, bool, bool, bool]:
     if math.prod(batch) * m * n * k > 1 << 22:
         batch = ()
 
-    def of_operand() -> tuple[int, ...]:
+    def of_operand():
         some = batch[draw(st.integers(0, len(batch))) :]
         return tuple(1 if draw(st.booleans()) else size for size in some)
 
@@ -98,7 +96,7 @@ def cases(draw: Any) -> tuple[Array, Array, Array, bool, bool, bool]:
 
 
 @given(cases(), st.sampled_from([1, 2, 3]))
-def test_products_of_any_layout(case: tuple[Array, Array, Array, bool, bool, bool], threads: int) -> None:
+def test_products_of_any_layout(case, threads):
     y, a, b, ta, tb, add = case
     tt.set_num_threads(threads)
     base = y if y.base is None else y.base
@@ -129,7 +127,7 @@ def test_products_of_any_layout(case: tuple[Array, Array, Array, bool, bool, boo
         (9000, 257, 3),
     ],
 )
-def test_threads_change_no_bit(m: int, n: int, k: int, dtype: str) -> None:
+def test_threads_change_no_bit(m, n, k, dtype):
     rng = np.random.default_rng(m)
     numbers = rng.uniform(-1, 1, (m, k)), rng.uniform(-1, 1, (k, n))
     a, b = [bits(v) if dtype == "bf16" else v.astype(dtype) for v in numbers]
@@ -150,7 +148,7 @@ def test_threads_change_no_bit(m: int, n: int, k: int, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (4,), (3, 1), (3, 4), (1, 4)])
-def test_batches_of_dense_matrices(batch: tuple[int, ...]) -> None:
+def test_batches_of_dense_matrices(batch):
     rng = np.random.default_rng(0)
     a = rng.uniform(-1, 1, (3, 4, 20, 30)).astype("f4")
     b = rng.uniform(-1, 1, (*batch, 30, 40)).astype("f4")
@@ -162,7 +160,7 @@ def test_batches_of_dense_matrices(batch: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(20, 40, 500), (1, 70, 33), (40, 1, 50), (90, 33, 20)])
-def test_infinities_and_nan_go_where_they_belong(shape: tuple[int, int, int]) -> None:
+def test_infinities_and_nan_go_where_they_belong(shape):
     m, n, k = shape
     rng = np.random.default_rng(0)
     a, b = rng.uniform(-1, 1, (m, k)).astype("f4"), rng.uniform(-1, 1, (k, n)).astype("f4")
@@ -179,10 +177,10 @@ def test_infinities_and_nan_go_where_they_belong(shape: tuple[int, int, int]) ->
     np.testing.assert_allclose(y[finite], wanted[finite], rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_left_to_numpy() -> None:
+def test_what_is_left_to_numpy():
     a, b, y = np.ones((4, 30), "f4"), np.ones((30, 40), "f4"), np.zeros((8, 80), "f4")
-    odd: Any = np.ndarray((4, 30), "f4", bytearray(4 * 120 + 1), 1)
-    fields: Any = np.zeros(120, [("x", "f4"), ("pad", "u1")])["x"].reshape(4, 30)
+    odd = np.ndarray((4, 30), "f4", bytearray(4 * 120 + 1), 1)
+    fields = np.zeros(120, [("x", "f4"), ("pad", "u1")])["x"].reshape(4, 30)
     for other in (a.astype("f8"), a.astype("i4"), a.astype(">f4"), odd, fields):
         assert kernels.matmul(y[:4, :40], other, b, False, False, False, True) is False
     assert kernels.matmul(y[::2, ::2], a, b, False, False, False, True) is False, "neither axis of y is dense"
@@ -195,7 +193,7 @@ def test_what_is_left_to_numpy() -> None:
 
 
 @given(st.data())
-def test_linear_and_its_gradients(data: Any) -> None:
+def test_linear_and_its_gradients(data):
     draw = data.draw
     leading = tuple(draw(st.lists(st.integers(0, 5), max_size=3)))
     k, n, dtype = draw(st.integers(1, 70)), draw(st.integers(1, 70)), draw(st.sampled_from(["f4", "f8"]))
@@ -234,7 +232,7 @@ def test_linear_and_its_gradients(data: Any) -> None:
 
 
 @given(st.data())
-def test_bfloat16_of_any_layout(data: Any) -> None:
+def test_bfloat16_of_any_layout(data):
     draw = data.draw
     m, n, k = draw(SIZES), draw(SIZES), draw(SIZES)
     ta, tb, batch = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([(), (), (2,), (3, 1)]))
@@ -256,7 +254,7 @@ def test_bfloat16_of_any_layout(data: Any) -> None:
         check_bits(y, wide(a) @ turned(wide(b), tb) + wide(bias), k)
 
 
-def like(a: Array) -> Array:
+def like(a):
     """The bits of an array in one with the same layout."""
     if not a.size or 0 in a.strides:
         return np.broadcast_to(
@@ -273,7 +271,7 @@ def like(a: Array) -> Array:
     return made
 
 
-def test_bfloat16_rounds_to_even_and_keeps_infinities_and_nan() -> None:
+def test_bfloat16_rounds_to_even_and_keeps_infinities_and_nan():
     tie = 2.0**-8  # half a unit in the last place of 1
     terms = np.array(
         [[1, 1 + 2**-7, -1, 3e38, np.inf, np.nan, 1], [tie, tie, -tie, 3e38, 1, 1, -np.inf]], np.float32
@@ -288,7 +286,7 @@ def test_bfloat16_rounds_to_even_and_keeps_infinities_and_nan() -> None:
 
 
 @given(st.data())
-def test_gradients_of_linear_in_bfloat16(data: Any) -> None:
+def test_gradients_of_linear_in_bfloat16(data):
     rows, k, n = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 70))
     transposed = data.draw(st.booleans())
     rng = np.random.default_rng(rows)
@@ -306,7 +304,7 @@ def test_gradients_of_linear_in_bfloat16(data: Any) -> None:
 @pytest.mark.parametrize(
     ("m", "k", "n"), [(70, 900, 410), (1, 90, 300), (300, 20, 1), (20, 7000, 20), (5, 0, 40)]
 )
-def test_gates_behind_a_product(m: int, k: int, n: int, place: int, slopes: bool) -> None:
+def test_gates_behind_a_product(m, k, n, place, slopes):
     rng = np.random.default_rng(place)
     x, weight = rng.normal(size=(m, k)).astype("f4"), rng.normal(size=(n, k)).astype("f4") / max(k, 1) ** 0.5
     bias = rng.normal(size=n).astype("f4")
@@ -331,7 +329,7 @@ def test_gates_behind_a_product(m: int, k: int, n: int, place: int, slopes: bool
 
 
 @pytest.mark.parametrize("who", ["own", "vendor", "auto"])
-def test_who_multiplies(who: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_multiplies(who, monkeypatch):
     tt.config.matmul = who
     called = []
     original = kernels.matmul
@@ -344,7 +342,7 @@ def test_who_multiplies(who: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert who != "own" or called == [True]
 
 
-def test_bfloat16_is_not_widened_and_uint16_is_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_not_widened_and_uint16_is_no_bfloat16(monkeypatch):
     called = []
     original = kernels.matmul_bf16
     monkeypatch.setitem(kernels.__dict__, "matmul_bf16", lambda *x: called.append(x[1].dtype) or original(*x))
@@ -357,7 +355,7 @@ def test_bfloat16_is_not_widened_and_uint16_is_no_bfloat16(monkeypatch: pytest.M
         ("vendor", "auto", 2),
         ("auto", "off", 2),
     ):
-        tt.config.matmul, tt.config.host_kernels = who, mode  # type: ignore[assignment]
+        tt.config.matmul, tt.config.host_kernels = who, mode
         check_bits(bits((x @ z).astype(tt.float32).numpy()), wide(a) @ wide(b), 80)
         assert called == [np.uint16] * times
     tt.config.host_kernels = "auto"
@@ -367,7 +365,7 @@ def test_bfloat16_is_not_widened_and_uint16_is_no_bfloat16(monkeypatch: pytest.M
     assert len(called) == 2
 
 
-def test_additions_begin_with_what_is_there() -> None:
+def test_additions_begin_with_what_is_there():
     """A product that is added has the bits of one whose first piece is what y holds."""
     rng = np.random.default_rng(0)
     a, b = rng.uniform(-1, 1, (50, 60)).astype("f4"), rng.uniform(-1, 1, (60, 70)).astype("f4")
@@ -378,14 +376,14 @@ def test_additions_begin_with_what_is_there() -> None:
     np.testing.assert_array_equal(y, z + z + z)
 
 
-def test_it_compiles_for_a_processor_with_avx512_bf16() -> None:
+def test_it_compiles_for_a_processor_with_avx512_bf16():
     flags = ("-march=cooperlake", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-O1", "-w")
     flags = (*flags, f"-DTT_OBJECT_HEAD={object.__basicsize__}")
     text = '#include "matmul_bf16.cpp"\n#ifndef __AVX512BF16__\n#error no pairs\n#endif\n'
     shared_library(Recipe("with_pairs", text, (KERNELS / "matmul", KERNELS, NATIVE), flags), "host")
 
 
-def test_subnormal_bfloat16_numbers_count_as_written_or_as_0() -> None:
+def test_subnormal_bfloat16_numbers_count_as_written_or_as_0():
     """As documented: the instructions of AVX512-BF16 take them for 0, NumPy's code does not."""
     a, b = tt.full((26, 8), 2.0**-127, dtype=tt.bfloat16), tt.full((8, 62), 2.0**126, dtype=tt.bfloat16)
     assert set((a @ b).astype(tt.float32).numpy().flat) in ({4.0}, {0.0})

@@ -1,15 +1,13 @@
 """Ops by kernels of the host: they run, agree with NumPy, and give equal bits on any number of threads."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tests.helpers import op_functions as ops
-from tests.helpers.fused import Array, leaf, normal
+from tests.helpers.fused import leaf, normal
 from tests.helpers.replaced import around
 from tinytensor.op import registry
 from tinytensor.op_table import ROWS
@@ -18,17 +16,16 @@ from tinytensor.runtime.cpu.arrays import narrow, widen
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.runtime.kernel_files import kernel_files
 
-Call = Callable[..., Any]
 LABELS = np.random.default_rng(1).integers(0, 67, 700)
 LABELS[::7] = -100
 
 
-def drop(x: tt.Tensor) -> tt.Tensor:
+def drop(x):
     return tt.dropout(x, 0.3, generator=tt.Generator(2**63 + 5))
 
 
 # What is called, on which shapes, and which ops must run in kernels.
-CALLS: dict[str, tuple[Call, list[tuple[int, ...]], str]] = {
+CALLS = {
     "layer_norm": (ops.layer_norm, [(700, 67), (67,), (67,)], "layer_norm"),
     "layer_norm_wide": (ops.layer_norm, [(3, 40_001)], "layer_norm"),
     "rms_norm": (ops.rms_norm, [(700, 67), (67,)], "rms_norm"),
@@ -62,11 +59,11 @@ ONE_PASS = {"dropout": "dropout", "embedding": "embedding_backward"}
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def ran(monkeypatch):
     """The ops whose kernels did the work."""
-    names: list[str] = []
+    names = []
 
-    def filled(name: str, call: Call) -> bool:
+    def filled(name, call):
         done = bool(call())
         names.extend([name] * done)
         return done
@@ -74,7 +71,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name, op in reversed(registry.items()):  # a class that inherits `host` before that which defines it
         if op.host is not None:
 
-            def counted(host: Call, *args: Any, name: str = name) -> Any:
+            def counted(host, *args, name=name):
                 call = host(*args)
                 return call and partial(filled, name, call)
 
@@ -82,7 +79,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def inputs_of(name: str, special: tuple[float, ...] = ()) -> list[Array]:
+def inputs_of(name, special=()):
     """Normal numbers, a few of them replaced."""
     made = [normal(*shape, seed=i) for i, shape in enumerate(CALLS[name][1])]
     for i, number in enumerate(special):
@@ -90,7 +87,7 @@ def inputs_of(name: str, special: tuple[float, ...] = ()) -> list[Array]:
     return made
 
 
-def results(name: str, arrays: list[Array]) -> list[Array]:
+def results(name, arrays):
     """What a call gives, and the gradients of its inputs."""
     leaves = [leaf(a) for a in arrays]
     y = CALLS[name][0](*leaves)
@@ -98,13 +95,13 @@ def results(name: str, arrays: list[Array]) -> list[Array]:
     return [y.detach().numpy(), *[g.numpy() for g in found if g is not None]]
 
 
-def agree(actual: list[Array], expected: list[Array], bound: float = 1e-5) -> None:
+def agree(actual, expected, bound=1e-5):
     for a, e in zip(actual, expected, strict=True):
         scale = max(float(np.abs(e[np.isfinite(e)]).max(initial=0)), 1e-3)
         np.testing.assert_allclose(a, e, rtol=bound, atol=bound * scale)
 
 
-def test_every_file_compiles() -> None:
+def test_every_file_compiles():
     """Else NumPy would do the work, and nothing would fail."""
     stems = list(kernel_files(".cpp"))
     assert len(stems) > 8
@@ -112,7 +109,7 @@ def test_every_file_compiles() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_kernels_agree_with_numpy(name: str, ran: list[str]) -> None:
+def test_kernels_agree_with_numpy(name, ran):
     arrays = inputs_of(name)
     actual = results(name, arrays)
     op = CALLS[name][2]
@@ -123,7 +120,7 @@ def test_kernels_agree_with_numpy(name: str, ran: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_threads_change_no_bit(name: str) -> None:
+def test_threads_change_no_bit(name):
     arrays = inputs_of(name)
     bits = []
     for threads in (1, 2, 3):
@@ -135,7 +132,7 @@ def test_threads_change_no_bit(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CALLS if "causal" not in name and name != "dropout"])
 @pytest.mark.parametrize("special", [(np.nan,), (np.inf,), (-np.inf,), (1e18, -1e18), (1e-42,)])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_numbers_at_the_ends(name: str, special: tuple[float, ...]) -> None:
+def test_numbers_at_the_ends(name, special):
     """Kernels and NumPy give nan and infinities at the same places."""
     arrays = inputs_of(name, special)
     actual = results(name, arrays)
@@ -151,7 +148,7 @@ def test_numbers_at_the_ends(name: str, special: tuple[float, ...]) -> None:
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 @pytest.mark.parametrize("part", [0, 1, 2])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_causal_attention_beside_nan(number: float, part: int) -> None:
+def test_causal_attention_beside_nan(number, part):
     """A token that is nan spoils what sees it, and no earlier block of tokens."""
     qkv = normal(1, 300, 3 * 32)
     clean = tt.causal_self_attention(tt.tensor(qkv), 2).numpy()
@@ -164,7 +161,7 @@ def test_causal_attention_beside_nan(number: float, part: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if len(CALLS[name][1]) == 1])
-def test_other_memory_orders(name: str) -> None:
+def test_other_memory_orders(name):
     """Steps, another order of the axes, and addresses that are no multiple of 64."""
     (array,) = inputs_of(name)
     expected = results(name, [array])[0]
@@ -178,7 +175,7 @@ def test_other_memory_orders(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
-def test_other_dtypes(dtype: str) -> None:
+def test_other_dtypes(dtype):
     """16-bit floats reach kernels as float32, float64 is NumPy's."""
     for name in CALLS:
         arrays = inputs_of(name)
@@ -190,7 +187,7 @@ def test_other_dtypes(dtype: str) -> None:
         agree([y.astype(tt.float64).numpy()], [exact], bound)
 
 
-def test_dropout_draws_the_bits_of_its_specification() -> None:
+def test_dropout_draws_the_bits_of_its_specification():
     x = normal(1000, 33)
     for p in (0.1, 0.5, 0.999, 1.0):
         for n in (0, 1, 255, 33_000):
@@ -198,7 +195,7 @@ def test_dropout_draws_the_bits_of_its_specification() -> None:
             for seed in seeds:
                 bits = []
                 for mode in ("auto", "off"):
-                    tt.config.host_kernels = mode  # type: ignore[assignment]
+                    tt.config.host_kernels = mode
                     generator = tt.Generator(seed)
                     generator.advance(2**32 - 3)  # the counter carries into its second word
                     y = tt.dropout(tt.tensor(x.reshape(-1)[:n]), p, generator=generator)
@@ -208,7 +205,7 @@ def test_dropout_draws_the_bits_of_its_specification() -> None:
 
 @pytest.mark.parametrize("name", ["add", "multiply"])
 @pytest.mark.parametrize("shape", [(33, 40, 61), (40, 61), (61,), (1, 40, 61), (33, 1, 1), (1,), ()])
-def test_large_sums_and_products(name: str, shape: tuple[int, ...], ran: list[str]) -> None:
+def test_large_sums_and_products(name, shape, ran):
     """The bits of NumPy, on any number of threads; numbers that repeat on the right are taken if they are the
     last axes; whether others are depends on the width of the processor's vectors.
     """
@@ -226,15 +223,13 @@ def test_large_sums_and_products(name: str, shape: tuple[int, ...], ran: list[st
     assert len(ran) >= (6 if whole else 3 if suffix else 0)
 
 
-# ---- many tensors ------------------------------------------------------------------------------------------
-
 SIZES = [(3,), (), (0, 4), (40_000,), (129, 130), (16_384,), (1,)]
 
 
 @pytest.mark.parametrize("coupled", [False, True])
-def test_adamw_of_many_parameters(coupled: bool) -> None:
-    def step(mode: str, threads: int, grads: list[tt.Tensor]) -> list[Array]:
-        tt.config.host_kernels = mode  # type: ignore[assignment]
+def test_adamw_of_many_parameters(coupled):
+    def step(mode, threads, grads):
+        tt.config.host_kernels = mode
         tt.set_num_threads(threads)
         params = [tt.tensor(normal(*shape, seed=i)) for i, shape in enumerate(SIZES)]
         ms, vs = [[tt.zeros(shape) for shape in SIZES] for _ in range(2)]
@@ -255,7 +250,7 @@ def test_adamw_of_many_parameters(coupled: bool) -> None:
     agree(step("auto", 1, grads), step("off", 1, grads), 2e-6)
 
 
-def test_read_only_parameters_are_not_moved() -> None:
+def test_read_only_parameters_are_not_moved():
     fixed = np.ones(3, np.float32)
     fixed.flags.writeable = False
     p, g = tt.from_numpy(fixed), tt.ones(3)
@@ -264,7 +259,7 @@ def test_read_only_parameters_are_not_moved() -> None:
     assert fixed.tolist() == [1, 1, 1]
 
 
-def test_norm_and_scale_of_many() -> None:
+def test_norm_and_scale_of_many():
     tensors = [tt.tensor(normal(*shape, seed=i)) for i, shape in enumerate(SIZES)]
     exact = np.sqrt(sum([float((t.numpy().astype(np.float64) ** 2).sum()) for t in tensors]))
     norms = []
@@ -282,7 +277,7 @@ def test_norm_and_scale_of_many() -> None:
     assert {t.version for t in tensors[1:]} == {2}
 
 
-def test_rows_of_the_table_reach_kernels(ran: list[str]) -> None:
+def test_rows_of_the_table_reach_kernels(ran):
     """Each op that has a kernel runs in it for the rows of that op."""
     for row in ROWS:
         if "float32" in row.dtypes and any(registry[op].host for op in row.ops or () if op in registry):
@@ -310,7 +305,7 @@ def test_rows_of_the_table_reach_kernels(ran: list[str]) -> None:
     assert {name for name, op in registry.items() if op.host} - set(ran) <= for_large_ones | captured
 
 
-def test_kernels_that_select_have_the_bits_of_numpy(ran: list[str]) -> None:
+def test_kernels_that_select_have_the_bits_of_numpy(ran):
     x, y = normal(301, 107), normal(301, 107, seed=1)
     x[::3, ::5], y[::7] = np.nan, -0.0
     c, one = x > 0, np.float32(1.5)
@@ -324,12 +319,12 @@ def test_kernels_that_select_have_the_bits_of_numpy(ran: list[str]) -> None:
     assert ran[4:] == ["relu_backward"]
 
 
-def test_bfloat16_has_the_bits_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_has_the_bits_of_numpy(monkeypatch):
     """Every pattern of the upper half with hard lower halves: ties, carries, infinities, all kinds of nan."""
     lower = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
     wide = ((np.arange(1 << 16, dtype=np.uint32) << 16)[:, None] | lower).view(np.float32)
-    raw: list[np.ndarray] = []
-    back: list[bytes] = []
+    raw = []
+    back = []
     for kernels in ("auto", "off"):
         monkeypatch.setattr(tt.config, "host_kernels", kernels)
         raw.append(np.empty(wide.shape, np.uint16))
@@ -347,16 +342,14 @@ STORED = ["gelu", "causal_self_attention", "attention", "attention_causal", "lay
 
 @pytest.mark.parametrize("name", STORED)
 @pytest.mark.parametrize("rows", [700, 3])  # few queries are computed one by one
-def test_kernels_of_bfloat16_round_those_of_float32(
-    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_of_bfloat16_round_those_of_float32(name, rows, monkeypatch):
     call, shapes, op = CALLS[name]
     *outer, count, width = shapes[0]
     inputs = [
         normal(*shape, seed=i) for i, shape in enumerate([(*outer, min(rows, count), width), *shapes[1:]])
     ]
 
-    def results() -> list[Any]:
+    def results():
         mixed = {"dtype": tt.bfloat16} if "norm" in name else {}  # norms read float32
         xs = [tt.tensor(x).astype(tt.float32 if mixed else tt.bfloat16).requires_grad_() for x in inputs]
         y = call(*xs, **mixed)

@@ -3,7 +3,6 @@
 import ctypes
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +13,10 @@ from tinytensor.dtypes import as_dtype
 from tinytensor.layout import Layout
 from tinytensor.ops.matmul import gemm
 
-Array = np.ndarray[Any, Any]
 KINDS = {0: np.float32, 1: np.float64, 2: np.float16}  # cudaDataType
 
 
-def column_major(ptr: int, rows: int, columns: int, step: int, kind: int) -> Array:
+def column_major(ptr, rows, columns, step, kind):
     """The matrix that BLAS sees at an address, writable."""
     dtype = np.dtype(KINDS[kind])
     assert step >= max(1, rows), "BLAS refuses overlapping columns"
@@ -29,14 +27,14 @@ def column_major(ptr: int, rows: int, columns: int, step: int, kind: int) -> Arr
 class Cublas:
     """cublasGemmStridedBatchedEx, by its documentation."""
 
-    def __init__(self) -> None:
-        self.compute_types: list[int] = []
+    def __init__(self):
+        self.compute_types = []
 
     def gemmStridedBatchedEx(
-        self, handle: int, ta: int, tb: int, m: int, n: int, k: int, alpha: int,
-        a: int, a_kind: int, lda: int, a_step: int, b: int, b_kind: int, ldb: int, b_step: int,
-        beta: int, c: int, c_kind: int, ldc: int, c_step: int, batch: int, compute: int, algorithm: int,
-    ) -> None:  # fmt: skip
+        self, handle, ta, tb, m, n, k, alpha,
+        a, a_kind, lda, a_step, b, b_kind, ldb, b_step,
+        beta, c, c_kind, ldc, c_step, batch, compute, algorithm,
+    ):  # fmt: skip
         assert (handle, algorithm) == (7, -1)
         self.compute_types.append(compute)
         number = ctypes.c_double if compute == 70 else ctypes.c_float
@@ -54,16 +52,16 @@ class Cublas:
 
 
 @pytest.fixture
-def cublas() -> Cublas:
+def cublas():
     return Cublas()
 
 
 @pytest.fixture
-def launch(cublas: Cublas, monkeypatch: pytest.MonkeyPatch) -> Any:
+def launch(cublas, monkeypatch):
     """A Launch on a GPU that has host memory and cuBLAS, and nothing else."""
     monkeypatch.setattr(tt.config, "matmul", "vendor")
     cuda = SimpleNamespace(get_cublas_handle=lambda: 7, cublas=cublas)
-    runtime: Any = type("Runtime", (), {})()
+    runtime = type("Runtime", (), {})()
     runtime.device = SimpleNamespace(type="cuda")
     runtime.cupy, runtime.current = SimpleNamespace(cuda=cuda), nullcontext
     runtime.multiprocessors, runtime.architecture = 132, 90
@@ -72,20 +70,20 @@ def launch(cublas: Cublas, monkeypatch: pytest.MonkeyPatch) -> Any:
     return Launch(runtime, "matmul")
 
 
-def view(a: Array) -> View:
+def view(a):
     """An array of the host as an argument of a kernel."""
     layout = Layout(a.shape, tuple([s // a.itemsize for s in a.strides]), 0)
     storage = SimpleNamespace(dtype=as_dtype(a.dtype), buffer=SimpleNamespace(ptr=a.ctypes.data), array=a)
     return View(storage, layout)
 
 
-def fill(runtime: Any, target: View, source: View) -> None:
+def fill(runtime, target, source):
     """`launching.write` on host memory."""
     strides = [step * source.itemsize for step in source.strides]
     target.storage.array[...] = np.lib.stride_tricks.as_strided(source.storage.array, source.shape, strides)
 
 
-def normal(*shape: int, dtype: Any = np.float32) -> Array:
+def normal(*shape, dtype=np.float32):
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
 
 
@@ -105,8 +103,8 @@ CASES = [
 ]
 
 
-def test_without_cublas_the_error_says_what_to_install(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
+def test_without_cublas_the_error_says_what_to_install(launch, monkeypatch):
+    def missing():
         raise ImportError('Failure finding "libcublasLt.so.13"')
 
     monkeypatch.setattr(launch.runtime.cupy.cuda, "get_cublas_handle", missing)
@@ -117,7 +115,7 @@ def test_without_cublas_the_error_says_what_to_install(launch: Any, monkeypatch:
 
 @pytest.mark.parametrize("case", range(len(CASES)))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_values(case: int, dtype: Any, launch: Any, cublas: Cublas) -> None:
+def test_values(case, dtype, launch, cublas):
     a, b = (x.astype(dtype, order="K") for x in CASES[case])
     expected = a.astype(np.float64) @ b.astype(np.float64)
     bound = {np.float16: 1e-2}.get(dtype, 1e-5)
@@ -129,22 +127,22 @@ def test_values(case: int, dtype: Any, launch: Any, cublas: Cublas) -> None:
     assert set(cublas.compute_types) == {70 if dtype is np.float64 else 68}
 
 
-def test_flags_transpose_as_views_do(launch: Any) -> None:
+def test_flags_transpose_as_views_do(launch):
     a, b = normal(4, 3), normal(5, 4)
     y = np.empty((3, 5), np.float32)
     gemm.multiply(launch, view(y), view(a), view(b), ta=True, tb=True)
     np.testing.assert_allclose(y, a.T @ b.T, rtol=1e-5)
 
 
-def test_tf32_is_passed_on(launch: Any, cublas: Cublas, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf32_is_passed_on(launch, cublas, monkeypatch):
     monkeypatch.setattr(tt.config, "tf32", True)
     y = np.empty((3, 5), np.float32)
     gemm.multiply(launch, view(y), view(normal(3, 4)), view(normal(4, 5)))
     assert cublas.compute_types == [77]
 
 
-def test_a_captured_graph_cannot_hold_it(launch: Any) -> None:
-    def refuse(what: str) -> None:
+def test_a_captured_graph_cannot_hold_it(launch):
+    def refuse(what):
         raise tt.DeviceError(f"{what} in a graph", why="captured", fix="own kernels")
 
     launch.runtime._refuse_in_capture = refuse
@@ -152,13 +150,13 @@ def test_a_captured_graph_cannot_hold_it(launch: Any) -> None:
         gemm.multiply(launch, view(np.empty((3, 5), np.float32)), view(normal(3, 4)), view(normal(4, 5)))
 
 
-def test_integers_are_refused(launch: Any) -> None:
+def test_integers_are_refused(launch):
     x = np.ones((2, 2), np.int32)
     with pytest.raises(tt.DTypeError, match="vendor"):
         gemm.multiply(launch, view(x), view(x), view(x))
 
 
-def test_the_emulator_has_no_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_emulator_has_no_vendor(monkeypatch):
     monkeypatch.setattr(tt.config, "matmul", "vendor")
     x = tt.ones(2, 2)
     assert (x @ x).tolist() == [[2.0, 2.0], [2.0, 2.0]]
@@ -166,10 +164,10 @@ def test_the_emulator_has_no_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
         x.to("emulated") @ x.to("emulated")
 
 
-def test_the_switch_knows_its_values() -> None:
+def test_the_switch_knows_its_values():
     assert tt.config.matmul == "auto"
     with pytest.raises(tt.ArgumentError, match="'auto', 'own', 'vendor'"):
-        tt.config.matmul = "fast"  # type: ignore[assignment]
+        tt.config.matmul = "fast"
     with pytest.raises(tt.ArgumentError, match="bool"):
-        tt.config.tf32 = 1  # type: ignore[assignment]
+        tt.config.tf32 = 1
     assert "matmul='auto'" in repr(tt.config)

@@ -1,7 +1,5 @@
-"""Memory shared with other libraries: where it lies, and who waits for whom, over a CuPy that pretends.
-
-CuPy orders a consumer behind CuPy's own current stream, and the streams of the engine do not wait for the
-default stream, so a reader that waits for no stream reads bytes that are not there yet.
+"""Memory shared with other libraries: where it lies, and how long, over a CuPy that pretends; who waits for
+whom is in tests/core/test_interchange_gpu.py.
 """
 
 from __future__ import annotations
@@ -9,14 +7,13 @@ from __future__ import annotations
 import ctypes
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tests.helpers import cupy_fixtures
-from tests.helpers.cupy_fixtures import Array, install, needs_nvrtc
+from tests.helpers.cupy_fixtures import install
 from tests.helpers.fake_cupy import FakeCupy
 from tinytensor.device import as_device
 from tinytensor.dispatch import launch
@@ -28,35 +25,7 @@ from tinytensor.runtime.cuda.runtime import CupyRuntime
 cupy, pretended, lazy = cupy_fixtures.cupy, cupy_fixtures.pretended, cupy_fixtures.lazy  # fixtures
 
 
-# ---- who waits for whom ------------------------------------------------------------------------------------
-
-
-@needs_nvrtc
-@pytest.mark.parametrize("protocol", ["from_dlpack", "asarray"])
-def test_a_consumer_reads_what_our_kernels_wrote(lazy: str, cupy: FakeCupy, protocol: str) -> None:
-    x = tt.arange(6, dtype=tt.float32, device=lazy) * 2.0  # no kernel has run yet
-    array = getattr(cupy, protocol)(x)
-    assert array.get().tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-
-
-@needs_nvrtc
-def test_a_consumer_with_a_stream_of_its_own_is_ordered(lazy: str, cupy: FakeCupy) -> None:
-    x = tt.ones(3, device=lazy) + 1.0
-    with cupy.cuda.Stream(False, True):
-        assert cupy.from_dlpack(x).get().tolist() == [2.0, 2.0, 2.0]
-
-
-@needs_nvrtc
-@pytest.mark.parametrize("default", [True, False])
-def test_we_read_what_cupy_wrote(lazy: str, cupy: FakeCupy, default: bool) -> None:
-    with cupy.get_current_stream() if default else cupy.cuda.Stream(False, True):
-        array = cupy.array(np.arange(6, dtype=np.float32))  # in CuPy's current stream, not done yet
-        x = tt.from_dlpack(array)
-    assert (x + 1.0).tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-
-
-@needs_nvrtc
-def test_memory_of_another_gpu_than_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_another_gpu_than_the_current_one(monkeypatch):
     fake = install(FakeCupy(gpus=("90", "90")), monkeypatch)
     second = as_device("cuda:1")
     monkeypatch.setitem(runtimes, second, CupyRuntime(second))
@@ -64,13 +33,13 @@ def test_memory_of_another_gpu_than_the_current_one(monkeypatch: pytest.MonkeyPa
     x = tt.ones(3, device=second) * 3.0
     array = fake.from_dlpack(x)
     assert tt.from_dlpack(array).tolist() == [3.0, 3.0, 3.0]
-    assert x.__cuda_array_interface__["stream"] == runtimes[second].stream.ptr  # type: ignore[attr-defined]
+    assert x.__cuda_array_interface__["stream"] == runtimes[second].stream.ptr
     with fake.cuda.Device(1):
         assert array.get().tolist() == [3.0, 3.0, 3.0]
     assert fake.here.device == 0
 
 
-def test_nothing_is_shared_while_a_graph_is_captured(lazy: str, cupy: FakeCupy) -> None:
+def test_nothing_is_shared_while_a_graph_is_captured(lazy, cupy):
     x, array = tt.zeros(3, device=lazy), cupy.array(np.zeros(3, np.float32))
     with runtimes[as_device(lazy)].capture():
         for share in (lambda: cupy.from_dlpack(x), lambda: tt.from_dlpack(array)):
@@ -78,11 +47,7 @@ def test_nothing_is_shared_while_a_graph_is_captured(lazy: str, cupy: FakeCupy) 
                 share()
 
 
-# ---- how long it lives -------------------------------------------------------------------------------------
-
-
-@needs_nvrtc
-def test_what_we_borrow_lives_until_our_kernels_have_read_it(lazy: str, cupy: FakeCupy) -> None:
+def test_what_we_borrow_lives_until_our_kernels_have_read_it(lazy, cupy):
     x = tt.from_dlpack(cupy.array(np.arange(6, dtype=np.float32)))
     side = tt.cuda.Stream(lazy)
     with side:
@@ -99,11 +64,10 @@ def test_what_we_borrow_lives_until_our_kernels_have_read_it(lazy: str, cupy: Fa
     assert cupy.freed == [24]
 
 
-@needs_nvrtc
-def test_what_a_graph_reads_lives_as_long_as_the_graph(lazy: str, cupy: FakeCupy) -> None:
+def test_what_a_graph_reads_lives_as_long_as_the_graph(lazy, cupy):
     array = cupy.array(np.arange(6, dtype=np.float32))
     x, y = tt.from_dlpack(array), tt.zeros(6, device=lazy)
-    runtime: Any = runtimes[as_device(lazy)]
+    runtime = runtimes[as_device(lazy)]
     with runtime.capture() as graph:
         runtime.copy(y.storage.buffer.ptr, x.storage.buffer.ptr, 24)
         del x, array
@@ -115,13 +79,10 @@ def test_what_a_graph_reads_lives_as_long_as_the_graph(lazy: str, cupy: FakeCupy
     assert 24 in cupy.freed
 
 
-@needs_nvrtc
 @pytest.mark.parametrize("protocol", ["from_dlpack", "asarray"])
 @pytest.mark.parametrize("captured", [True, False])
-def test_what_we_lend_is_not_reused_before_the_others_have_read_it(
-    lazy: str, cupy: FakeCupy, protocol: str, captured: bool
-) -> None:
-    runtime: Any = runtimes[as_device(lazy)]
+def test_what_we_lend_is_not_reused_before_the_others_have_read_it(lazy, cupy, protocol, captured):
+    runtime = runtimes[as_device(lazy)]
     out = cupy.array(np.zeros(6, np.float32))
     cupy.get_current_stream().synchronize()
     with runtime.capture() if captured else nullcontext() as graph:
@@ -141,11 +102,7 @@ def test_what_we_lend_is_not_reused_before_the_others_have_read_it(
     assert out.get().tolist() == [0.0] * 6
 
 
-# ---- functions of CuPy -------------------------------------------------------------------------------------
-
-
-@needs_nvrtc
-def test_linear_algebra_waits_for_our_kernels_and_they_for_it(lazy: str, cupy: FakeCupy) -> None:
+def test_linear_algebra_waits_for_our_kernels_and_they_for_it(lazy, cupy):
     x = (tt.eye(3, device=lazy) * 2.0 + tt.tensor([[0.0, 1.0, 0.0]] * 3).to(lazy)).requires_grad_()
     y = tt.linalg.inv(x) + 1.0
     other = tt.linalg.svdvals(x.detach())
@@ -157,7 +114,7 @@ def test_linear_algebra_waits_for_our_kernels_and_they_for_it(lazy: str, cupy: F
     np.testing.assert_allclose(other.cpu().numpy(), np.linalg.svdvals(host), rtol=1e-5)
 
 
-def test_what_cupy_cannot_compute_is_said(lazy: str, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cupy_cannot_compute_is_said(lazy, cupy, monkeypatch):
     x = tt.zeros(2, 2, device=lazy)
     with pytest.raises(tt.ArgumentError, match=r"inv: matrix of shape .* is singular"):
         tt.linalg.inv(x)
@@ -167,7 +124,7 @@ def test_what_cupy_cannot_compute_is_said(lazy: str, cupy: FakeCupy, monkeypatch
     with runtimes[as_device(lazy)].capture(), pytest.raises(DeviceError, match="det is not possible while"):
         tt.linalg.det(x)
 
-    def missing(*_: object) -> None:
+    def missing(*_):
         raise ImportError("libcusolver.so.12")
 
     monkeypatch.setattr(cupy, "ndarray", missing)
@@ -175,25 +132,22 @@ def test_what_cupy_cannot_compute_is_said(lazy: str, cupy: FakeCupy, monkeypatch
         tt.linalg.det(x)
 
 
-# ---- where it lies -----------------------------------------------------------------------------------------
-
-
 class Shared:
     """An array of CuPy, as far as `borrow` reads it."""
 
-    def __init__(self, array: Array, device: int = 0) -> None:
+    def __init__(self, array, device=0):
         self.array, self.shape, self.strides, self.dtype = array, array.shape, array.strides, array.dtype
         self.size, self.device = array.size, SimpleNamespace(id=device)
         self.data = SimpleNamespace(ptr=array.ctypes.data)
 
-    def __dlpack__(self, **_: Any) -> Shared:
+    def __dlpack__(self, **_):
         return self
 
-    def __dlpack_device__(self) -> tuple[int, int]:
+    def __dlpack_device__(self):
         return 2, 0
 
 
-def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+def test_memory_of_others_is_read_where_it_lies(pretended, cupy):
     base = np.arange(60, dtype=np.float32).reshape(5, 12)
     array = Shared(base[::-1, 2:8:3])
     found = pretended.borrow(array)
@@ -217,14 +171,12 @@ def test_memory_of_others_is_read_where_it_lies(pretended: CupyRuntime, cupy: Fa
         (Shared(np.zeros(4, "f4,i1")["f0"]), DTypeError, r"strides of \(5,\) bytes"),
     ],
 )
-def test_memory_that_cannot_be_shared(
-    obj: object, error: type[Exception], message: str, pretended: CupyRuntime
-) -> None:
+def test_memory_that_cannot_be_shared(obj, error, message, pretended):
     with pytest.raises(error, match=message):
         pretended.borrow(obj)
 
 
-def test_memory_is_lent_as_an_array_of_cupy(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+def test_memory_is_lent_as_an_array_of_cupy(pretended, cupy):
     buffer = pretended.alloc(4 * 12)
     array = pretended.lend(buffer, float32, (2, 3), (4, 1), 5)
     assert array.shape == (2, 3)

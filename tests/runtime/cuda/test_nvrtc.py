@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,7 +43,7 @@ HEADER = "__device__ inline float scaled(float x, float by) { return x * by; }\n
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(tmp_path, monkeypatch):
     """A file with kernels in a folder with a blank in its name, and an empty cache."""
     monkeypatch.setenv("TINYTENSOR_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "my kernels"
@@ -56,12 +55,12 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def compilations(monkeypatch):
     """What was compiled and not found in the cache."""
-    seen: list[str] = []
+    seen = []
     compile_file = nvrtc._compile
 
-    def watched(text: str, path: Path, names: list[str], target: str, options: list[str]) -> nvrtc.Compiled:
+    def watched(text, path, names, target, options):
         seen.append(target)
         return compile_file(text, path, names, target, options)
 
@@ -71,7 +70,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @needs_nvrtc
 @pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
-def test_a_cubin_is_an_elf_file_with_the_kernels_asked_for(source: Path, architecture: int) -> None:
+def test_a_cubin_is_an_elf_file_with_the_kernels_asked_for(source, architecture):
     names = ["scale<float>", "scale<__half>", "reverse"]
     compiled = nvrtc.build(source, names, f"sm_{architecture}")
     assert compiled.image.startswith(b"\x7fELF")
@@ -83,7 +82,7 @@ def test_a_cubin_is_an_elf_file_with_the_kernels_asked_for(source: Path, archite
 
 
 @needs_nvrtc
-def test_ptx_is_text_for_a_driver_to_finish(source: Path) -> None:
+def test_ptx_is_text_for_a_driver_to_finish(source):
     compiled = nvrtc.build(source, ["reverse"], "compute_90")
     assert b".target sm_90" in compiled.image
     assert compiled.symbols["reverse"].encode() in compiled.image
@@ -91,7 +90,7 @@ def test_ptx_is_text_for_a_driver_to_finish(source: Path) -> None:
 
 
 @needs_nvrtc
-def test_numbers_stay_subnormal_and_quotients_exact(source: Path) -> None:
+def test_numbers_stay_subnormal_and_quotients_exact(source):
     source.write_text("__global__ void f(float* x) { x[0] = x[1] / x[2] + sqrtf(x[3]); }")
     ptx = nvrtc.build(source, ["f"], "compute_80").image
     assert b"div.rn.f32" in ptx
@@ -101,7 +100,7 @@ def test_numbers_stay_subnormal_and_quotients_exact(source: Path) -> None:
 
 
 @needs_nvrtc
-def test_resources_come_from_the_log(source: Path) -> None:
+def test_resources_come_from_the_log(source):
     found = nvrtc.build(source, ["scale<float>", "reverse", "gather"], "sm_80").resources
     assert found["scale<float>"].stack == 0
     assert 0 < found["scale<float>"].registers < 32
@@ -111,7 +110,7 @@ def test_resources_come_from_the_log(source: Path) -> None:
 
 
 @needs_nvrtc
-def test_the_sizes_of_parameters_are_those_of_the_abi(source: Path) -> None:
+def test_the_sizes_of_parameters_are_those_of_the_abi(source):
     source.write_text(
         """
         #include <cuda_fp16.h>
@@ -133,7 +132,7 @@ def test_the_sizes_of_parameters_are_those_of_the_abi(source: Path) -> None:
 
 
 @needs_nvrtc
-def test_nothing_is_compiled_twice(source: Path, compilations: list[str]) -> None:
+def test_nothing_is_compiled_twice(source, compilations):
     first = nvrtc.build(source, ["reverse"], "sm_80")
     again = nvrtc.build(source, ["reverse"], "sm_80")
     assert again == first
@@ -141,7 +140,7 @@ def test_nothing_is_compiled_twice(source: Path, compilations: list[str]) -> Non
 
 
 @needs_nvrtc
-def test_who_needs_the_same_at_once_waits(source: Path, compilations: list[str]) -> None:
+def test_who_needs_the_same_at_once_waits(source, compilations):
     """As the ranks of a training do, which are processes; locks hold between threads, too."""
     with ThreadPoolExecutor(3) as pool:
         built = [pool.submit(nvrtc.build, source, ["reverse"], "sm_80") for _ in range(3)]
@@ -151,7 +150,7 @@ def test_who_needs_the_same_at_once_waits(source: Path, compilations: list[str])
 
 @needs_nvrtc
 @pytest.mark.parametrize("change", ["file", "header", "instances", "target", "broken"])
-def test_a_change_compiles_anew(source: Path, compilations: list[str], change: str, tmp_path: Path) -> None:
+def test_a_change_compiles_anew(source, compilations, change, tmp_path):
     nvrtc.build(source, ["scale<float>"], "sm_80")
     if change == "file":
         source.write_text(SOURCE + "\n")
@@ -186,9 +185,7 @@ def test_a_change_compiles_anew(source: Path, compilations: list[str], change: s
         ),
     ],
 )
-def test_an_error_has_file_line_and_words(
-    source: Path, text: str, instance: str, where: str, why: str
-) -> None:
+def test_an_error_has_file_line_and_words(source, text, instance, where, why):
     source.write_text(text)
     with pytest.raises(KernelError) as raised:
         nvrtc.build(source, [instance], "sm_75")
@@ -197,7 +194,7 @@ def test_an_error_has_file_line_and_words(
 
 
 @pytest.fixture
-def looked_for_again() -> Iterator[None]:
+def looked_for_again():
     """NVRTC is looked for in the test, and after it."""
     nvrtc._toolkit.cache_clear()
     yield
@@ -205,7 +202,7 @@ def looked_for_again() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("looked_for_again")
-def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvrtc_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(nvrtc, "_places", lambda: iter([(Path("nowhere"), Path("nowhere"))]))
     assert not nvrtc.available()
     with pytest.raises(DeviceError, match=r"NVRTC.*was not found[\s\S]*\[gpu13\]"):
@@ -226,9 +223,7 @@ def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.Monkey
         ["cuda/lib64/libnvrtc.so", "cuda/lib64/libnvrtc.so.13", "cuda/include/cuda_fp16.h"],
     ],
 )
-def test_nvrtc_is_found_where_nvidia_puts_it(
-    folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nvrtc_is_found_where_nvidia_puts_it(folders, tmp_path, monkeypatch):
     for name in folders:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -245,9 +240,7 @@ def test_nvrtc_is_found_where_nvidia_puts_it(
 @pytest.mark.parametrize(
     ("cuda", "chosen"), [(12090, "cuda_nvrtc"), (13000, "cu13"), (11080, "cu13"), (None, "cu13")]
 )
-def test_nvrtc_is_of_the_cuda_that_cupy_is_for(
-    cuda: int | None, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nvrtc_is_of_the_cuda_that_cupy_is_for(cuda, chosen, tmp_path, monkeypatch):
     for name in ("cu13/lib/libnvrtc.so.13", "cu13/include/cuda_fp16.h", "cuda_nvrtc/lib/libnvrtc.so.12"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -262,9 +255,7 @@ def test_nvrtc_is_of_the_cuda_that_cupy_is_for(
 
 
 @needs_nvrtc
-def test_a_cubin_is_the_same_on_each_processor(
-    source: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cubin_is_the_same_on_each_processor(source, compilations, monkeypatch):
     nvrtc.build(source, ["reverse"], "sm_80")
     monkeypatch.setattr(compiler, "_processor", lambda: "another")
     nvrtc.build(source, ["reverse"], "sm_80")
@@ -272,7 +263,7 @@ def test_a_cubin_is_the_same_on_each_processor(
 
 
 @needs_nvrtc
-def test_unused_cubins_are_deleted(source: Path, tmp_path: Path) -> None:
+def test_unused_cubins_are_deleted(source, tmp_path):
     nvrtc.build(source, ["reverse"], "sm_80")
     (old,) = (tmp_path / "cache" / "nvrtc").iterdir()
     then = time.time() - 100 * kernel_cache.DAY
@@ -287,7 +278,7 @@ def test_unused_cubins_are_deleted(source: Path, tmp_path: Path) -> None:
     ("architecture", "target"),
     [(75, "sm_75"), (90, "sm_90"), (87, "sm_86"), (101, "sm_100"), (130, "compute_120")],
 )
-def test_targets(architecture: int, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets(architecture, target, monkeypatch):
     monkeypatch.setattr(nvrtc, "supported", lambda: (75, 80, 86, 89, 90, 100, 120))
     assert nvrtc.target_for(architecture) == target
 
@@ -301,7 +292,7 @@ __global__ void fence(float* y, const __grid_constant__ TensorMap map, int n) {
 """
 
 
-def test_a_file_for_one_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_for_one_architecture(tmp_path, monkeypatch):
     monkeypatch.setattr(nvrtc, "supported", lambda: (75, 80, 90, 100))
     file = tmp_path / "hopper.cu"
     file.write_text(HOPPER)
@@ -314,7 +305,7 @@ def test_a_file_for_one_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @needs_nvrtc
-def test_it_is_compiled_with_what_others_do_not_have(source: Path) -> None:
+def test_it_is_compiled_with_what_others_do_not_have(source):
     source.write_text(HOPPER)
     found = nvrtc.build(source, ["fence"], "sm_90")
     assert found.target == "sm_90a"
@@ -327,14 +318,12 @@ def test_it_is_compiled_with_what_others_do_not_have(source: Path) -> None:
         nvrtc.build(source, ["fence"], "sm_90")
 
 
-def test_a_gpu_older_than_nvrtc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_older_than_nvrtc_is_refused(monkeypatch):
     monkeypatch.setattr(nvrtc, "supported", lambda: (75, 80))
     monkeypatch.setattr(nvrtc, "version", lambda: (13, 5))
     with pytest.raises(DeviceError, match=r"does not compile for compute capability 7\.0"):
         nvrtc.target_for(70)
 
-
-# ---- ptxas and occupancy -----------------------------------------------------------------------------------
 
 LOG = """
 ptxas info    : 0 bytes gmem
@@ -351,12 +340,9 @@ ptxas info    : Used 8 registers, used 0 barriers, 360 bytes cmem[0]
 """
 
 
-def test_a_log_is_read_kernel_by_kernel() -> None:
+def test_a_log_is_read_kernel_by_kernel():
     found = resources_of(LOG, {"a": "_Z1av", "b": "_Z1bv", "c": "_Z1cv"})
-    assert found == {
-        "a": Resources(146, 8192, 24, 4, 12, 0, 1),
-        "b": Resources(8, 0, 0, 0, 0, 360, 0),
-    }
+    assert found == {"a": Resources(146, 8192, 24, 4, 12, 0, 1), "b": Resources(8, 0, 0, 0, 0, 360, 0)}
 
 
 # What NVIDIA's header asks of a device, beyond LIMITS: shared memory of a block, by default and at most.
@@ -388,7 +374,7 @@ int main() {
 
 @needs_nvrtc
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-def test_occupancy_equals_that_of_nvidias_header(tmp_path: Path) -> None:
+def test_occupancy_equals_that_of_nvidias_header(tmp_path):
     (tmp_path / "occupancy.cpp").write_text(OCCUPANCY)
     command = ["g++", "-w", f"-I{nvrtc.toolkit().include}", "occupancy.cpp", "-o", "occupancy"]
     if not (nvrtc.toolkit().include / "cuda_occupancy.h").exists():
@@ -421,7 +407,7 @@ def test_occupancy_equals_that_of_nvidias_header(tmp_path: Path) -> None:
     assert ours == theirs
 
 
-def test_occupancy_names_what_ran_out() -> None:
+def test_occupancy_names_what_ran_out():
     assert occupancy(80, 256, 146, 8192).limiter == "registers"
     assert occupancy(80, 256, 146, 8192).blocks == 1
     assert occupancy(90, 128, 32, 100_000).limiter == "shared memory"
@@ -429,7 +415,7 @@ def test_occupancy_names_what_ran_out() -> None:
     assert (full.share, full.limiter) == (1.0, "warps")
 
 
-def test_a_table_sets_numbers_to_the_right() -> None:
+def test_a_table_sets_numbers_to_the_right():
     assert markdown_table(["kernel", "registers"], [["a", 8], ["long name", 128]]) == (
         "| kernel    | registers |\n"
         "| --------- | --------: |\n"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 import tinytensor as tt
 from tests.helpers import cupy_fixtures
-from tests.helpers.cupy_fixtures import get, install, needs_nvrtc, put
+from tests.helpers.cupy_fixtures import get, install, put
 from tests.helpers.fake_cupy import FakeCupy
 from tests.helpers.fake_streams import MEMORY, CUDARuntimeError
 from tinytensor.device import as_device
@@ -22,7 +20,6 @@ from tinytensor.dispatch import launch
 from tinytensor.dtypes import float32, int32
 from tinytensor.errors import AllocationError, ArgumentError, DeviceError, KernelError
 from tinytensor.runtime import _runtimes as runtimes
-from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import nvrtc
 from tinytensor.runtime.cuda.occupancy import LIMITS
 from tinytensor.runtime.cuda.runtime import CupyRuntime, device_count
@@ -34,20 +31,18 @@ runtime, source = cupy_fixtures.runtime, cupy_fixtures.source
 # ---- is there a GPU ----------------------------------------------------------------------------------------
 
 
-def test_the_runtime_is_what_the_protocol_says(pretended: CupyRuntime) -> None:
-    typed: Runtime = pretended
-    assert typed.architecture == 90
-    assert typed.multiprocessors == 132
+def test_the_runtime_says_what_its_gpu_is(pretended):
+    assert (pretended.architecture, pretended.multiprocessors) == (90, 132)
     assert repr(pretended) == "CupyRuntime(cuda, sm_90, 132 multiprocessors)"
 
 
-def test_without_cupy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cupy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"CuPy cannot be imported[\s\S]*\[gpu13\][\s\S]*emulated"):
         CupyRuntime(as_device("cuda"))
 
 
-def test_without_a_driver_or_gpu_the_error_points_to_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_or_gpu_the_error_points_to_the_emulator(monkeypatch):
     fake = install(FakeCupy(gpus=()), monkeypatch)
     with pytest.raises(DeviceError, match=r"no NVIDIA driver or GPU found[\s\S]*emulated") as raised:
         device_count()
@@ -65,9 +60,7 @@ def test_without_a_driver_or_gpu_the_error_points_to_the_emulator(monkeypatch: p
         (12090, 11080, "the driver is for CUDA 11.8, and this CuPy for CUDA 12", "525 or newer"),
     ],
 )
-def test_a_driver_that_is_too_old_is_not_called_absent(
-    cuda: int, driver: int, why: str, fix: str, cupy: FakeCupy
-) -> None:
+def test_a_driver_that_is_too_old_is_not_called_absent(cuda, driver, why, fix, cupy):
     cupy.cuda_version, cupy.driver_version = cuda, driver
     with pytest.raises(DeviceError, match=fix) as raised:
         device_count()
@@ -76,7 +69,7 @@ def test_a_driver_that_is_too_old_is_not_called_absent(
     assert "emulated" in raised.value.fix
 
 
-def test_no_context_is_made_on_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_context_is_made_on_another_gpu(monkeypatch):
     fake = install(FakeCupy(gpus=("90", "90")), monkeypatch)
     fake.runtime.setDevice(1)
     runtime = CupyRuntime(as_device("cuda:1"))
@@ -92,9 +85,7 @@ def test_no_context_is_made_on_another_gpu(monkeypatch: pytest.MonkeyPatch) -> N
         (("70",), "cuda", "the kernels need 7.5 (Turing, 2018) or newer"),
     ],
 )
-def test_a_gpu_that_is_absent_or_too_old(
-    gpus: tuple[str, ...], name: str, why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_that_is_absent_or_too_old(gpus, name, why, monkeypatch):
     install(FakeCupy(gpus=gpus), monkeypatch)
     with pytest.raises(DeviceError) as raised:
         CupyRuntime(as_device(name))
@@ -102,7 +93,7 @@ def test_a_gpu_that_is_absent_or_too_old(
 
 
 @pytest.mark.parametrize("wrong", ["13.6.0", "hip"])
-def test_a_cupy_that_cannot_be_used(wrong: str, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cupy_that_cannot_be_used(wrong, cupy, monkeypatch):
     if wrong == "hip":
         cupy.runtime.is_hip = True
     else:
@@ -115,14 +106,14 @@ def test_a_cupy_that_cannot_be_used(wrong: str, cupy: FakeCupy, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("n", [0, 1, 1000, (4 << 20) - 1, (4 << 20) + 1, (12 << 20) + 5])
-def test_copies_go_there_and_back(runtime: CupyRuntime, n: int) -> None:
+def test_copies_go_there_and_back(runtime, n):
     data = np.random.default_rng(0).integers(0, 255, n, np.uint8)
     buffer = put(runtime, data)
     assert np.array_equal(get(runtime, buffer, data), data)
     assert runtime.statistics.copy_in_bytes == runtime.statistics.copy_out_bytes == n
 
 
-def test_the_source_of_a_copy_may_be_overwritten_at_once(runtime: CupyRuntime) -> None:
+def test_the_source_of_a_copy_may_be_overwritten_at_once(runtime):
     data = np.arange(3_000_000, dtype=np.float32)
     expected = data.copy()
     buffer = put(runtime, data)  # the stream is lazy: nothing has moved yet
@@ -132,7 +123,7 @@ def test_the_source_of_a_copy_may_be_overwritten_at_once(runtime: CupyRuntime) -
     assert not get(runtime, other, data).any()
 
 
-def test_small_copies_do_not_wait_for_the_step_before(runtime: CupyRuntime) -> None:
+def test_small_copies_do_not_wait_for_the_step_before(runtime):
     data = [np.full(100, i, np.uint8) for i in range(20)]
     buffers = [put(runtime, values) for values in data[:8]]
     stream = runtime.stream
@@ -143,7 +134,7 @@ def test_small_copies_do_not_wait_for_the_step_before(runtime: CupyRuntime) -> N
         assert np.array_equal(get(runtime, buffer, values), values)
 
 
-def test_copies_and_memset_follow_each_other(runtime: CupyRuntime) -> None:
+def test_copies_and_memset_follow_each_other(runtime):
     data = np.arange(64, dtype=np.uint8)
     a, b = put(runtime, data), runtime.alloc(64)
     runtime.copy(b.ptr, a.ptr, 64)
@@ -152,16 +143,15 @@ def test_copies_and_memset_follow_each_other(runtime: CupyRuntime) -> None:
     assert get(runtime, a, data)[:34].tolist() == [7] * 32 + [32, 33]
 
 
-def test_arrays_without_axes_are_copied(runtime: CupyRuntime) -> None:
+def test_arrays_without_axes_are_copied(runtime):
     buffer = put(runtime, np.array(2.5))
     assert get(runtime, buffer, np.array(0.0)) == 2.5
 
 
-@needs_nvrtc
-def test_memory_in_a_reference_cycle_returns_to_the_pool(lazy: str) -> None:
+def test_memory_in_a_reference_cycle_returns_to_the_pool(lazy):
     x = tt.zeros(100, device=lazy)
     address = x.storage.buffer.ptr
-    cycle: list[object] = [x]
+    cycle = [x]
     cycle.append(cycle)
     del x, cycle
     gc.collect()
@@ -170,7 +160,7 @@ def test_memory_in_a_reference_cycle_returns_to_the_pool(lazy: str) -> None:
     assert again.tolist() == [1.0] * 100
 
 
-def test_blocks_are_used_again(runtime: CupyRuntime) -> None:
+def test_blocks_are_used_again(runtime):
     first = runtime.alloc(5000)
     ptr = first.ptr
     runtime.returned.append(first)
@@ -180,7 +170,7 @@ def test_blocks_are_used_again(runtime: CupyRuntime) -> None:
     assert runtime.statistics.fresh_calls == 1
 
 
-def test_free_blocks_are_given_back_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_blocks_are_given_back_before_memory_runs_out(monkeypatch):
     fake = install(FakeCupy(capacity=4 << 20), monkeypatch)
     pretended = CupyRuntime(as_device("cuda"))
     pretended.returned.append(pretended.alloc(3 << 20))
@@ -196,10 +186,8 @@ def test_free_blocks_are_given_back_before_memory_runs_out(monkeypatch: pytest.M
     assert kept.nbytes == 2 << 20
 
 
-def test_memory_may_run_out_without_a_pool_of_cupy(
-    pretended: CupyRuntime, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_left(nbytes: int) -> None:
+def test_memory_may_run_out_without_a_pool_of_cupy(pretended, cupy, monkeypatch):
+    def none_left(nbytes):
         raise CUDARuntimeError(status)
 
     monkeypatch.setattr(cupy.cuda, "alloc", none_left)
@@ -211,14 +199,14 @@ def test_memory_may_run_out_without_a_pool_of_cupy(
         pretended.alloc(1)
 
 
-def test_release_gives_cupy_its_memory_back(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+def test_release_gives_cupy_its_memory_back(pretended, cupy):
     pretended.returned.extend([pretended.alloc(512), pretended.alloc(1024)])
     assert pretended.settle().cached == 1536
     assert pretended.release() == 1536
     assert sorted(cupy.freed) == [512, 1024]
 
 
-def test_release_frees_the_memory_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_release_frees_the_memory_of_its_own_gpu(monkeypatch):
     fake = install(FakeCupy(gpus=("90", "90"), capacity=4096), monkeypatch)
     first, second = CupyRuntime(as_device("cuda:0")), CupyRuntime(as_device("cuda:1"))
     for runtime in (first, second):
@@ -234,12 +222,12 @@ def test_release_frees_the_memory_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def exact(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> CupyRuntime:
+def exact(cupy, monkeypatch):
     monkeypatch.setenv("TINYTENSOR_POOL", "off")
     return CupyRuntime(as_device("cuda"))
 
 
-def test_without_a_pool_each_buffer_has_its_own_memory(exact: CupyRuntime, cupy: FakeCupy) -> None:
+def test_without_a_pool_each_buffer_has_its_own_memory(exact, cupy):
     buffer, empty = exact.alloc(100), exact.alloc(0)
     assert cupy.mallocs == [100, 1]  # cudaMalloc, by the byte
     with pytest.raises(KernelError, match="InvalidValue"):
@@ -254,7 +242,7 @@ def test_without_a_pool_each_buffer_has_its_own_memory(exact: CupyRuntime, cupy:
     assert exact.statistics.reused_calls == 0
 
 
-def test_without_a_pool_a_graph_keeps_its_memory(exact: CupyRuntime, cupy: FakeCupy) -> None:
+def test_without_a_pool_a_graph_keeps_its_memory(exact, cupy):
     before = exact.alloc(64)
     with exact.capture() as graph:
         scratch = exact.alloc(64)
@@ -270,14 +258,14 @@ def test_without_a_pool_a_graph_keeps_its_memory(exact: CupyRuntime, cupy: FakeC
     assert (cupy.freed, cupy.early) == ([64, 64], 0)
 
 
-def test_without_a_pool_memory_runs_out_with_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_pool_memory_runs_out_with_words(monkeypatch):
     monkeypatch.setenv("TINYTENSOR_POOL", "off")
     install(FakeCupy(capacity=1000), monkeypatch)
     with pytest.raises(AllocationError, match="1,001 bytes are not available"):
         CupyRuntime(as_device("cuda")).alloc(1001)
 
 
-def test_a_wrong_value_is_refused(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_value_is_refused(cupy, monkeypatch):
     monkeypatch.setenv("TINYTENSOR_POOL", "no")
     with pytest.raises(ArgumentError, match=r"TINYTENSOR_POOL=no: it is on or off[\s\S]*compute-sanitizer"):
         CupyRuntime(as_device("cuda"))
@@ -286,8 +274,7 @@ def test_a_wrong_value_is_refused(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatc
 # ---- kernels -----------------------------------------------------------------------------------------------
 
 
-@needs_nvrtc
-def test_arguments_arrive_as_the_kernel_declares_them(runtime: CupyRuntime, source: Path) -> None:
+def test_arguments_arrive_as_the_kernel_declares_them(runtime, source):
     x = np.arange(1000, dtype=np.float32)
     a, y = put(runtime, x), runtime.alloc(x.nbytes)
     scale = runtime.kernel(source, "scale", float32)
@@ -298,8 +285,7 @@ def test_arguments_arrive_as_the_kernel_declares_them(runtime: CupyRuntime, sour
     assert runtime.statistics.launch_calls == 1
 
 
-@needs_nvrtc
-def test_a_tensor_map_lies_at_a_multiple_of_its_size(pretended: CupyRuntime, tmp_path: Path) -> None:
+def test_a_tensor_map_lies_at_a_multiple_of_its_size(pretended, tmp_path):
     file = tmp_path / "map.cu"
     file.write_text(
         "struct alignas(64) TensorMap { unsigned char bytes[128]; };\n"
@@ -312,8 +298,7 @@ def test_a_tensor_map_lies_at_a_multiple_of_its_size(pretended: CupyRuntime, tmp
     assert get(pretended, y, np.zeros(1, np.int32)).item() == 127 * 64 + 128
 
 
-@needs_nvrtc
-def test_instances_compiled_together_are_there(pretended: CupyRuntime, source: Path, cupy: FakeCupy) -> None:
+def test_instances_compiled_together_are_there(pretended, source, cupy):
     pretended.kernel(source, "fill", together=[("scale", (float32,)), ("scale", (int32,))])
     compiled = dict(cupy.compiled)
     pretended.kernel(source, "scale", int32)
@@ -321,8 +306,7 @@ def test_instances_compiled_together_are_there(pretended: CupyRuntime, source: P
     assert {instance for _, instance, *_ in compiled.values()} == {"fill", "scale<float>", "scale<int>"}
 
 
-@needs_nvrtc
-def test_sizes_of_a_launch(pretended: CupyRuntime, source: Path, cupy: FakeCupy) -> None:
+def test_sizes_of_a_launch(pretended, source, cupy):
     y = pretended.alloc(4 * 64)
     fill = pretended.kernel(source, "fill")
     fill((2, 1), 32, (y, 5), shared=32)
@@ -341,8 +325,7 @@ def test_sizes_of_a_launch(pretended: CupyRuntime, source: Path, cupy: FakeCupy)
     assert get(pretended, y, np.zeros(64, np.int32)).tolist() == [7] * 8 + [5] * 56
 
 
-@needs_nvrtc
-def test_static_and_dynamic_memory_count_together(pretended: CupyRuntime, tmp_path: Path) -> None:
+def test_static_and_dynamic_memory_count_together(pretended, tmp_path):
     file = tmp_path / "both.cu"
     file.write_text(
         "__global__ void both(int* y) {\n"
@@ -375,10 +358,7 @@ __global__ void ranks(int* y, int n) { if (cg::this_grid().thread_rank() < n) y[
 """
 
 
-@needs_nvrtc
-def test_kernels_with_a_barrier_of_the_grid_are_launched_cooperatively(
-    runtime: CupyRuntime, tmp_path: Path
-) -> None:
+def test_kernels_with_a_barrier_of_the_grid_are_launched_cooperatively(runtime, tmp_path):
     file = tmp_path / "together.cu"
     file.write_text(TOGETHER)
     data = np.arange(1000, dtype=np.int32)
@@ -400,15 +380,13 @@ def test_kernels_with_a_barrier_of_the_grid_are_launched_cooperatively(
     assert "this_grid()" in raised.value.why
 
 
-@needs_nvrtc
 @pytest.mark.parametrize(("grid", "block"), [((1, 70_000), 32), (1, 2048), (1, (1, 1, 65)), (0, 32), (1, 0)])
-def test_sizes_that_no_gpu_has(pretended: CupyRuntime, source: Path, grid: Any, block: Any) -> None:
+def test_sizes_that_no_gpu_has(pretended, source, grid, block):
     with pytest.raises(KernelError, match="fill: cuda refuses grid"):
         pretended.kernel(source, "fill")(grid, block, (pretended.alloc(64), 1))
 
 
-@needs_nvrtc
-def test_a_block_with_more_registers_than_there_are(pretended: CupyRuntime, tmp_path: Path) -> None:
+def test_a_block_with_more_registers_than_there_are(pretended, tmp_path):
     file = tmp_path / "wide.cu"
     sums = " ".join(f"a{i} = a{i} * a{(i + 7) % 90} + x[i * {i}];" for i in range(90))
     file.write_text(
@@ -424,10 +402,7 @@ def test_a_block_with_more_registers_than_there_are(pretended: CupyRuntime, tmp_
         wide(1, 1024, (pretended.alloc(4096), pretended.alloc(4096), 0))
 
 
-@needs_nvrtc
-def test_errors_of_a_launch_name_kernel_grid_and_block(
-    pretended: CupyRuntime, source: Path, cupy: FakeCupy
-) -> None:
+def test_errors_of_a_launch_name_kernel_grid_and_block(pretended, source, cupy):
     fill = pretended.kernel(source, "fill")
     y = pretended.alloc(64)
     cupy.refuse_launch = 701
@@ -442,10 +417,7 @@ def test_errors_of_a_launch_name_kernel_grid_and_block(
         fill(1, 32, (y,))
 
 
-@needs_nvrtc
-def test_a_kernel_that_fails_later_is_among_those_named(
-    pretended: CupyRuntime, source: Path, cupy: FakeCupy
-) -> None:
+def test_a_kernel_that_fails_later_is_among_those_named(pretended, source, cupy):
     fill = pretended.kernel(source, "fill")
     fill(1, 32, (0, 1), shared=32)  # address 0
     with pytest.raises(KernelError) as raised:
@@ -460,36 +432,30 @@ def test_a_kernel_that_fails_later_is_among_those_named(
         fill(1, 32, (0, 1), shared=32)
 
 
-@needs_nvrtc
-def test_a_driver_that_cannot_load_the_code(
-    pretended: CupyRuntime, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_driver_that_cannot_load_the_code(pretended, source, monkeypatch):
     monkeypatch.setattr(nvrtc, "target_for", lambda *_: "compute_90")  # the fake loads no PTX
     with pytest.raises(KernelError, match=r"does not load the code for compute_90[\s\S]*update the driver"):
         pretended.kernel(source, "fill")
 
 
-@needs_nvrtc
-def test_a_kernel_that_is_not_there(runtime: CupyRuntime, source: Path) -> None:
+def test_a_kernel_that_is_not_there(runtime, source):
     with pytest.raises(
         KernelError, match=r"kernel sacle: scale.cu has no kernel of this name[\s\S]*fill, scale"
     ):
         runtime.kernel(source, "sacle", float32)
 
 
-@needs_nvrtc
-def test_structs_of_another_size_are_refused(runtime: CupyRuntime, source: Path) -> None:
+def test_structs_of_another_size_are_refused(runtime, source):
     scale = runtime.kernel(source, "scale", float32)
     with pytest.raises(KernelError, match=r"structs of \(12,\) bytes were given, the kernel has \(16,\)"):
         scale(1, 32, (0, 0, 1.0, 0, False, bytes(12)))
 
 
-@needs_nvrtc
-def test_threads_launch_the_same_kernel(runtime: CupyRuntime, source: Path) -> None:
+def test_threads_launch_the_same_kernel(runtime, source):
     fill = runtime.kernel(source, "fill")
     buffers = [runtime.alloc(4 * 32) for _ in range(8)]
 
-    def work(value: int) -> None:
+    def work(value):
         for _ in range(50):
             fill(1, 32, (buffers[value], value), shared=32)
 
@@ -505,10 +471,7 @@ def test_threads_launch_the_same_kernel(runtime: CupyRuntime, source: Path) -> N
 # ---- tensors -----------------------------------------------------------------------------------------------
 
 
-@needs_nvrtc
-def test_tensors_compute_on_it(
-    pretended: CupyRuntime, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tensors_compute_on_it(pretended, cupy, monkeypatch):
     monkeypatch.setitem(runtimes, as_device("cuda"), pretended)
     monkeypatch.setattr(launch, "_launches", {})
     x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(4, 6)
@@ -525,10 +488,10 @@ def test_tensors_compute_on_it(
 # ---- the pretended CuPy ------------------------------------------------------------------------------------
 
 
-def test_the_real_cupy_has_what_the_pretended_one_has() -> None:
+def test_the_real_cupy_has_what_the_pretended_one_has():
     real = pytest.importorskip("cupy")
 
-    def compare(ours: SimpleNamespace, theirs: Any, where: str) -> None:
+    def compare(ours, theirs, where):
         for name, value in vars(ours).items():
             found = getattr(theirs, name)  # AttributeError: CuPy does not have it
             if isinstance(value, SimpleNamespace):

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.helpers import cupy_fixtures
-from tests.helpers.cupy_fixtures import get, install, needs_nvrtc, put
+from tests.helpers.cupy_fixtures import get, install, put
 from tests.helpers.fake_cupy import FakeCupy
 from tests.helpers.fake_streams import FAULT
 from tinytensor.device import as_device
 from tinytensor.errors import DeviceError, KernelError
-from tinytensor.runtime.base import Buffer
 from tinytensor.runtime.cuda.runtime import CupyRuntime
 
 cupy, pretended = cupy_fixtures.cupy, cupy_fixtures.pretended  # fixtures
 runtime, source = cupy_fixtures.runtime, cupy_fixtures.source
 
 
-# ---- streams -----------------------------------------------------------------------------------------------
-
-
-def test_events_mark_what_was_queued(pretended: CupyRuntime) -> None:
+def test_events_mark_what_was_queued(pretended):
     buffer = pretended.alloc(16)
     first = pretended.event()
     pretended.memset(buffer.ptr, 1, 16)
@@ -37,14 +32,14 @@ def test_events_mark_what_was_queued(pretended: CupyRuntime) -> None:
     assert last.seconds_since(first) == 0.0025
 
 
-def test_an_event_after_a_fault_is_an_error_not_a_wait(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+def test_an_event_after_a_fault_is_an_error_not_a_wait(pretended, cupy):
     mark = pretended.event()
     cupy.fault = FAULT  # an illegal address, which no query of an event raises
     with pytest.raises(KernelError, match="IllegalAddress"):
         assert not mark.done
 
 
-def test_another_stream_is_ordered_with_our_own(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+def test_another_stream_is_ordered_with_our_own(pretended, cupy):
     data = np.arange(100, dtype=np.uint8)
     a, b = put(pretended, data), pretended.alloc(100)
     main = pretended.stream
@@ -58,7 +53,7 @@ def test_another_stream_is_ordered_with_our_own(pretended: CupyRuntime, cupy: Fa
     assert pretended.alloc(100).ptr != own.ptr  # it is free for its own stream alone
 
 
-def test_a_stream_that_is_dropped_is_not_replaced_by_one_with_its_handle(pretended: CupyRuntime) -> None:
+def test_a_stream_that_is_dropped_is_not_replaced_by_one_with_its_handle(pretended):
     stream = pretended.make_stream()
     pretended.enter(stream)
     buffer = pretended.alloc(64)
@@ -77,13 +72,13 @@ def test_a_stream_that_is_dropped_is_not_replaced_by_one_with_its_handle(pretend
     assert np.array_equal(get(pretended, again, data), data)
 
 
-def test_streams_are_shared_beyond_their_number(pretended: CupyRuntime) -> None:
+def test_streams_are_shared_beyond_their_number(pretended):
     made = [pretended.make_stream() for _ in range(70)]
     assert len({stream.ptr for stream in made}) == 32
     assert made[:6] == made[32:38] == made[64:]
 
 
-def test_gpus_copy_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_copy_from_each_other(monkeypatch):
     fake = install(FakeCupy(gpus=("90", "86")), monkeypatch)
     one, two = CupyRuntime(as_device("cuda:0")), CupyRuntime(as_device("cuda:1"))
     assert (one.architecture, two.architecture) == (90, 86)
@@ -96,11 +91,7 @@ def test_gpus_copy_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fake.here.device == 0  # the thread's own choice is kept
 
 
-# ---- graphs ------------------------------------------------------------------------------------------------
-
-
-@needs_nvrtc
-def test_a_graph_repeats_work_in_its_own_memory(pretended: CupyRuntime, source: Path) -> None:
+def test_a_graph_repeats_work_in_its_own_memory(pretended, source):
     fill = pretended.kernel(source, "fill")
     out = put(pretended, np.zeros(32, np.int32))
     before = pretended.alloc(128)
@@ -128,8 +119,7 @@ def test_a_graph_repeats_work_in_its_own_memory(pretended: CupyRuntime, source: 
     assert {pretended.alloc(128).ptr, pretended.alloc(128).ptr} == {scratch.ptr, before.ptr}
 
 
-@needs_nvrtc
-def test_what_cannot_be_replayed_is_refused_by_name(runtime: CupyRuntime, source: Path) -> None:
+def test_what_cannot_be_replayed_is_refused_by_name(runtime, source):
     buffer = runtime.alloc(64)
     data = np.zeros(64, np.uint8)
     refused = {
@@ -144,7 +134,7 @@ def test_what_cannot_be_replayed_is_refused_by_name(runtime: CupyRuntime, source
     runtime.synchronize()
 
 
-def test_what_a_graph_copies_from_the_host_is_a_constant(runtime: CupyRuntime) -> None:
+def test_what_a_graph_copies_from_the_host_is_a_constant(runtime):
     data = np.arange(100, dtype=np.int32)
     out = runtime.alloc(data.nbytes)
     with runtime.capture() as graph:
@@ -166,7 +156,7 @@ def test_what_a_graph_copies_from_the_host_is_a_constant(runtime: CupyRuntime) -
     assert np.array_equal(get(runtime, out, data), expected)
 
 
-def test_a_graph_takes_the_memory_that_warm_up_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_takes_the_memory_that_warm_up_left(monkeypatch):
     fake = install(FakeCupy(capacity=4 << 20), monkeypatch)
     runtime = CupyRuntime(as_device("cuda"))
     runtime.returned.append(runtime.alloc(3 << 20))
@@ -177,7 +167,7 @@ def test_a_graph_takes_the_memory_that_warm_up_left(monkeypatch: pytest.MonkeyPa
     assert fake.mallocs == before  # no cudaMalloc while capturing
 
 
-def test_memory_of_a_graph_is_free_when_its_last_replay_is_done(pretended: CupyRuntime) -> None:
+def test_memory_of_a_graph_is_free_when_its_last_replay_is_done(pretended):
     with pretended.capture() as graph:
         scratch = pretended.alloc(64)
         pretended.memset(scratch.ptr, 7, 64)
@@ -197,7 +187,7 @@ def test_memory_of_a_graph_is_free_when_its_last_replay_is_done(pretended: CupyR
     assert np.array_equal(get(pretended, again, data), data)
 
 
-def test_events_without_a_time_are_used_again(pretended: CupyRuntime, cupy: FakeCupy) -> None:
+def test_events_without_a_time_are_used_again(pretended, cupy):
     first = pretended.mark()
     ptr = first.handle.ptr
     with pytest.raises(KernelError, match="InvalidResourceHandle"):
@@ -212,10 +202,10 @@ def test_events_without_a_time_are_used_again(pretended: CupyRuntime, cupy: Fake
     assert len(cupy.events) == made
 
 
-def test_a_broken_capture_leaves_the_runtime_whole(pretended: CupyRuntime, cupy: FakeCupy) -> None:
-    lent: list[Buffer] = []
+def test_a_broken_capture_leaves_the_runtime_whole(pretended, cupy):
+    lent = []
 
-    def work() -> None:
+    def work():
         with pretended.capture():
             lent.append(pretended.alloc(64))
             raise ZeroDivisionError
@@ -232,7 +222,7 @@ def test_a_broken_capture_leaves_the_runtime_whole(pretended: CupyRuntime, cupy:
     pretended.synchronize()
 
 
-def test_a_graph_is_launched_after_its_block(runtime: CupyRuntime) -> None:
+def test_a_graph_is_launched_after_its_block(runtime):
     with runtime.capture() as graph, pytest.raises(DeviceError, match="it was not captured"):
         graph.launch()
     graph.launch()

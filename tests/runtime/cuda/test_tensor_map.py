@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from tinytensor.dtypes import DType, bfloat16, float32, float64, int8
+from tinytensor.dtypes import bfloat16, float32, float64, int8
 from tinytensor.errors import ArgumentError, DeviceError, KernelError
 from tinytensor.runtime.cuda import tensor_map
 from tinytensor.runtime.cuda.tensor_map import encode
@@ -26,12 +25,12 @@ TYPE = ctypes.CFUNCTYPE(
 class Driver:
     """A libcuda that writes down what it is asked for, and fills the map with 7."""
 
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
+    def __init__(self):
+        self.calls = []
         self.status = 0
         self.cuTensorMapEncodeTiled = TYPE(self._encode)
 
-    def _encode(self, target: int, kind: int, rank: int, ptr: int, *rest: Any) -> int:
+    def _encode(self, target, kind, rank, ptr, *rest):
         sizes, steps, box, every, interleave, swizzle, promotion, fill = rest
         assert target % 64 == 0
         assert (interleave, fill) == (0, 0)
@@ -45,13 +44,13 @@ class Driver:
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+def driver(monkeypatch):
     found = Driver()
     monkeypatch.setattr(tensor_map, "_driver", lambda: found)
     return found
 
 
-def test_the_driver_gets_the_innermost_axis_first(driver: Driver) -> None:
+def test_the_driver_gets_the_innermost_axis_first(driver):
     found = encode(0x1000, bfloat16, (5, 300, 768), (300 * 776, 776, 1), (1, 128, 64))
     assert found == bytes([7]) * 128
     (call,) = driver.calls
@@ -66,7 +65,7 @@ def test_the_driver_gets_the_innermost_axis_first(driver: Driver) -> None:
     }
 
 
-def test_a_line_without_swizzle(driver: Driver) -> None:
+def test_a_line_without_swizzle(driver):
     encode(0, float32, (1000,), (1,), (256,), swizzle=0, promotion=256)
     assert driver.calls[0] | {"ptr": 0} == {
         **{"type": 7, "ptr": 0, "sizes": [1000], "steps": [], "box": [256]},
@@ -93,23 +92,23 @@ def test_a_line_without_swizzle(driver: Driver) -> None:
         ({"promotion": 32}, "one of 0, 64, 128, 256"),
     ],
 )
-def test_what_tma_cannot_read(change: dict[str, Any], problem: str, driver: Driver) -> None:
-    call: dict[str, Any] = {"ptr": 0, "dtype": float32, "shape": (64, 64), "strides": (64, 1), "box": (8, 32)}
+def test_what_tma_cannot_read(change, problem, driver):
+    call = {"ptr": 0, "dtype": float32, "shape": (64, 64), "strides": (64, 1), "box": (8, 32)}
     encode(**call)
     with pytest.raises(ArgumentError, match=problem):
         encode(**{**call, **change})
     assert len(driver.calls) == 1
 
 
-def test_a_refusal_of_the_driver_is_an_error(driver: Driver) -> None:
+def test_a_refusal_of_the_driver_is_an_error(driver):
     driver.status = 1
     with pytest.raises(KernelError, match=r"the driver refuses shape \(64, 64\)[\s\S]*returns 1"):
         encode(0, float64, (64, 64), (64, 1), (8, 16))
 
 
 @pytest.mark.parametrize("library", [None, SimpleNamespace()])
-def test_no_driver_or_an_old_one(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> Any:
+def test_no_driver_or_an_old_one(library, monkeypatch):
+    def load(name):
         if library is None:
             raise OSError("no libcuda")
         return library
@@ -120,7 +119,7 @@ def test_no_driver_or_an_old_one(library: Any, monkeypatch: pytest.MonkeyPatch) 
         tensor_map._driver()
 
 
-def test_the_numbers_of_types_are_those_of_the_header() -> None:
+def test_the_numbers_of_types_are_those_of_the_header():
     from tinytensor.runtime.cuda import nvrtc
 
     if not nvrtc.available() or not (nvrtc.toolkit().include / "cuda.h").exists():
@@ -128,6 +127,6 @@ def test_the_numbers_of_types_are_those_of_the_header() -> None:
     text = (nvrtc.toolkit().include / "cuda.h").read_text(encoding="utf-8", errors="replace")
     body = text.partition("typedef enum CUtensorMapDataType_enum")[2].partition("}")[0]
     names = [line.strip(" ,\n").partition(" ")[0] for line in body.splitlines() if "CU_TENSOR_MAP" in line]
-    found: dict[DType, int] = tensor_map.TYPES
+    found = tensor_map.TYPES
     for dtype, number in found.items():
         assert names[number] == f"CU_TENSOR_MAP_DATA_TYPE_{dtype.name.upper()}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -20,15 +20,23 @@ from typing import Any
 
 import numpy as np
 
+from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.transfer import values
-from tinytensor.dtypes import BY_NAME
+from tinytensor.dtypes import BY_NAME, DType
 from tinytensor.errors import ArgumentError
-from tinytensor.events import observing
+from tinytensor.events import OfThread, observing
 from tinytensor.lab.context import Context
-from tinytensor.lab.divergence.op_capture import Arrays, Capture, OpRecord, rounded
+from tinytensor.lab.divergence.reference import (
+    Arrays,
+    Reference,
+    copied,
+    each_parameter,
+    reference_of,
+    rounded,
+)
 from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.report import Report, Shown, Table, check_counts
-from tinytensor.op import flops_of
+from tinytensor.op import Op, flops_of
 from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.user_lines import opener
 from tinytensor.tensor import is_tensor
@@ -143,74 +151,93 @@ def _counted(steps: list[Step]) -> str:
     return ", ".join([f"{op} {n} times" if n > 1 else op for op, n in count.items()])
 
 
-class _Run:
-    """Collects the steps of one run; `other` holds the results of the previous run."""
+class _Run(OfThread):
+    """Compares the ops of this thread in one run; `other`: the results of the previous run. With `rounds`,
+    a reference is rounded to the dtype of the result; otherwise a value that overflows it is a difference.
+    """
 
     def __init__(self, side: str, rounds: bool, other: dict[tuple[str, int], Arrays] | None) -> None:
+        super().__init__()
         self.side, self.rounds, self.other = side, rounds, other
         self.steps: list[Step] = []
         self.kept: dict[tuple[str, int], Arrays] = {}
         self.context = Context()
         self._count: Counter[str] = Counter()
+        self._inside = False  # an op: those that it calls belong to it
 
     def results(self, fn: Callable[[Any], Any], given: Any, opener: FrameType | None) -> Arrays:
         """Run the program on this side; returns its results."""
-        with observing(Capture(self._record)), self.context.listening(opener):
+        with observing(self), self.context.listening(opener):
             return _arrays(fn(given))
 
-    def _record(self, ran: OpRecord) -> None:
-        key = ran.op, self._count[ran.op]
-        self._count[ran.op] += 1
+    def op(self, name: str, device: Any, operands: Any, op: Any, run: Callable[[], Any]) -> Any:
+        """Run the op and compare it; a step of several parameters with those of each."""
+        if self._inside or op is None or not self.is_ours:
+            return run()
+        self._inside = True
+        try:
+            calls = each_parameter(*operands) if name == "adamw" else [operands]
+            given = [[copied(x) for x in xs] for xs in calls]
+            outs = run()
+            for xs, ins in zip(calls, given, strict=True):
+                self._compare(op, str(device), xs, ins, [] if name == "adamw" else outs)
+            return outs
+        finally:
+            self._inside = False
+
+    def _compare(self, op: Op, device: str, xs: Sequence[Any], ins: Arrays, made: Sequence[Any]) -> None:
+        written = [x if name in op.writes else None for name, x in zip(op.inputs, xs, strict=False)]
+        dtypes = [None if t is None else t.dtype for t in (*made, *written)]
+        outs: Arrays = [copied(t) for t in (*made, *written)]
+        reference = reference_of(op, xs, made, outs)
         place = self.context.place()
         file, line = place.lines[-1] if place.lines else ("?", 0)
         step = Step(
             number=len(self.steps),
             side=self.side,
-            op=ran.op,
-            device=ran.device,
+            op=op.name,
+            device=device,
             backward=place.backward,
             node=place.node,
             module="/".join(place.path),
             line=f"{os.path.basename(file)}:{line}",
-            ins=tuple(map(_shape, ran.ins)),
-            outs=tuple(map(_shape, ran.outs)),
-            dtype=next((d.name for d in ran.dtypes if d is not None), ""),
-            worst=judge(ran, self.rounds),
+            ins=tuple(map(_shape, ins)),
+            outs=tuple(map(_shape, outs)),
+            dtype=next((d.name for d in dtypes if d is not None), ""),
+            worst=None if reference is None else judge(op, reference, ins, outs, dtypes, self.rounds),
         )
         self.steps.append(step)
+        key = op.name, self._count[op.name]
+        self._count[op.name] += 1
         if self.other is None:
-            self.kept[key] = ran.outs
+            self.kept[key] = outs
         elif key in self.other:
-            step.drift = drift(self.other.pop(key), ran.outs)
+            step.drift = drift(self.other.pop(key), outs)
 
 
-def judge(ran: OpRecord, rounds: bool) -> Difference | None:
-    """Element of an op's results that exceeds its rounding tolerance the most. With `rounds`, the reference
-    is rounded to the dtype of the result; otherwise a value that overflows it counts as a difference.
-    """
-    spec = ran.spec
-    if spec is None:
-        return None
-    expected = spec(ran.ins)
+def judge(
+    op: Op, reference: Reference, ins: Arrays, outs: Arrays, dtypes: Sequence[DType | None], rounds: bool
+) -> Difference | None:
+    """Element of an op's results that exceeds its rounding tolerance the most."""
     again: list[Arrays] = []
 
     def moved(k: int) -> list[Array]:
         if not again:
             rng = np.random.default_rng(0)
-            again.extend([list(spec([move(x, rng) for x in ran.ins])) for _ in range(STEPS)])
+            again.extend([list(reference([move(x, rng) for x in ins])) for _ in range(STEPS)])
         return [y for others in again if (y := others[k]) is not None]
 
-    work = flops_of(ran.kind, [_shape(y) for y in ran.outs], [_shape(x) for x in ran.ins])
-    most = max([x.size for x in ran.ins if x is not None], default=1)
+    is_elementwise = op.name == "copy" or isinstance(op, Elementwise)
+    work = flops_of(op, [_shape(y) for y in outs], [_shape(x) for x in ins])
+    most = max([x.size for x in ins if x is not None], default=1)
     found = []
-    for k, (name, y, wanted, dtype) in enumerate(
-        zip(ran.names, ran.outs, expected, ran.dtypes, strict=False)
-    ):
+    names = [*op.outputs, *op.inputs]
+    for k, (name, y, wanted, dtype) in enumerate(zip(names, outs, reference(ins), dtypes, strict=False)):
         if y is None or wanted is None or dtype is None:
             continue
-        terms = 1.0 if ran.elementwise else max(work or 0.0, most) / max(y.size, 1)
-        reference = rounded(wanted, dtype) if rounds else wanted
-        found.append(compare(name, y, reference, dtype, terms, partial(moved, k), ran.elementwise))
+        terms = 1.0 if is_elementwise else max(work or 0.0, most) / max(y.size, 1)
+        wanted = rounded(wanted, dtype) if rounds else wanted
+        found.append(compare(name, y, wanted, dtype, terms, partial(moved, k), is_elementwise))
     return max(found, key=lambda d: (d.count > 0, d.excess), default=None)
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from math import prod
 from typing import Any
 
 import tinytensor as tt
 from tinytensor.dtypes import BY_NAME, as_dtype
-from tinytensor.errors import ArgumentError, TinyTensorError
+from tinytensor.errors import ArgumentError, TinyTensorError, nearest
 from tinytensor.shapes import as_int
 
 MOST_ELEMENTS = 1 << 20  # in one buffer: 16 MB of complex128
@@ -255,8 +254,8 @@ def _unknown(node: ast.expr) -> ArgumentError:
 
 def _no_such(name: str, what: str, known: Iterable[str]) -> ArgumentError:
     names = list(known)
-    near = get_close_matches(name, names, n=1)
-    fix = f"did you mean {near[0]}?" if near else "use one of these"
+    near = nearest(name, names)
+    fix = f"did you mean {near}?" if near else "use one of these"
     return _refused(f"{name!r} is not {what}", f"known are {', '.join(names)}", fix)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinytensor.lab.explain.steps import Block, LayoutStep, bracketed
+from tinytensor.lab.explain.steps import LayoutStep, Row, bracketed
 from tinytensor.lab.explain.text import summary, tip_of_cell, tip_of_element
 from tinytensor.lab.html import Html, tag
 from tinytensor.lab.svg import SCOPE, px, svg
@@ -84,8 +84,7 @@ def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> Html:
         if step is steps[-1] and step.layout.size:
             canvas.text(f"{bracketed(step.letters)} is at {step.formula(step.letters)}")
         cell = LETTER * max([len(step.label(p)) for p in step.positions()], default=1) + 10
-        for block in step.blocks:
-            _matrix(canvas, step, block, cell)
+        _matrices(canvas, step, cell)
         _buffer(canvas, step, cell)
         canvas.end_step()
     marks = dict.fromkeys([mark(step, p) for step in steps for p in step.positions()])
@@ -95,15 +94,13 @@ def explanation_picture(title: str, steps: Sequence[LayoutStep]) -> Html:
     return svg(title, canvas.width + GAP, canvas.y + GAP, *shapes, role="group")
 
 
-def _matrix(canvas: _Canvas, step: LayoutStep, block: Block | None, cell: float) -> None:
-    if block is None:
-        canvas.text("…")
-        return
-    if block.lead:
-        canvas.text(bracketed([*block.lead, ":", ":"]))
-    for row in block.rows:
-        if row is None:
-            canvas.text("…")
+def _matrices(canvas: _Canvas, step: LayoutStep, cell: float) -> None:
+    before: Row = ""
+    for row in step.rows:
+        canvas.y += GAP * (isinstance(row, str) and not isinstance(before, str))
+        before = row
+        if isinstance(row, str) or row == (None,):
+            canvas.text(row if isinstance(row, str) else "…")
             continue
         for column, e in enumerate(row):
             x = GAP + cell * column

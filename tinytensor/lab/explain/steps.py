@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
+
+import numpy as np
 
 from tinytensor.dispatch.transfer import values
 from tinytensor.dtypes import DType
@@ -21,7 +23,7 @@ NEAR = 64  # elements; positions this close are read in one transfer
 
 
 class Limits(NamedTuple):
-    """How much is shown; the middle of larger ranges is left out."""
+    """Limits of what is shown; the middle of larger ranges is left out."""
 
     cells: int  # of the buffer
     axis: int  # indices of one axis
@@ -33,9 +35,7 @@ FULL, SMALL = Limits(256, 12, 6), Limits(64, 8, 4)
 
 @dataclass(frozen=True)
 class Buffer:
-    """The memory that a layout indexes; each copy has the next number. `start`: bytes from the beginning of a
-    cache line to its first element.
-    """
+    """Memory that a layout indexes; copies have the next number. `start`: bytes into a cache line."""
 
     number: int
     size: int
@@ -62,12 +62,7 @@ class Element:
     position: int
 
 
-@dataclass(frozen=True)
-class Block:
-    """A matrix: the last two axes at one index of the others; None marks omitted rows and elements."""
-
-    lead: tuple[int, ...]
-    rows: tuple[tuple[Element | None, ...] | None, ...]
+Row = tuple[Element | None, ...] | str  # None: elements that are left out; text stands between matrices
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class LayoutStep:
 
     Attributes:
         made: effect of the call: "new buffer", "view", "copy" or "same tensor"; empty if there was no call.
-        blocks: the elements shown; None marks omitted ones.
+        rows: the elements shown, of matrices: the last two axes, at one index of the others each.
         cells: ranges of buffer positions shown.
         values: values at the positions shown, as text; empty if not read.
     """
@@ -85,7 +80,7 @@ class LayoutStep:
     made: str
     buffer: Buffer
     layout: Layout
-    blocks: tuple[Block | None, ...]
+    rows: tuple[Row, ...]
     cells: tuple[range, ...]
     values: Mapping[int, str]
 
@@ -100,8 +95,7 @@ class LayoutStep:
 
     def elements(self) -> list[Element]:
         """All elements shown."""
-        rows = [row for block in self.blocks if block for row in block.rows if row]
-        return [element for row in rows for element in row if element]
+        return [element for row in self.rows if not isinstance(row, str) for element in row if element]
 
     def positions(self) -> list[int]:
         """Positions shown, of cells and of elements, possibly with duplicates."""
@@ -167,9 +161,8 @@ def make_step(
     call: str, made: str, buffer: Buffer, layout: Layout, limits: Limits, storage: Storage | None = None
 ) -> LayoutStep:
     """Select the elements and cells to show, and read their values from a storage, if it is given."""
-    step = LayoutStep(
-        call, made, buffer, layout, _blocks(layout, limits), _cells(buffer, layout, limits.cells), {}
-    )
+    rows, cells = tuple(_rows(layout, limits)), _cells(buffer, layout, limits.cells)
+    step = LayoutStep(call, made, buffer, layout, rows, cells, {})
     if storage is None:
         return step
     return replace(step, values=_read(storage, sorted(set(step.positions()))))
@@ -181,28 +174,20 @@ def _shown(count: int, most: int) -> list[int | None]:
     return list(range(count)) if count <= most else [*range(half), None, *range(count - half, count)]
 
 
-def _blocks(layout: Layout, limits: Limits) -> tuple[Block | None, ...]:
+def _rows(layout: Layout, limits: Limits) -> Iterator[Row]:
     *lead, height, width = (1, 1, *layout.shape) if layout.ndim < 2 else layout.shape
     lead = lead if layout.ndim > 2 else []
-    rows, columns = _shown(height, limits.axis), _shown(width, limits.axis)
-    found: list[Block | None] = []
+    columns = _shown(width, limits.axis)
     for number in _shown(prod(lead), limits.blocks):
         if number is None:
-            found.append(None)
+            yield "…"
             continue
-        at = []
-        for length in reversed(lead):
-            number, i = divmod(number, length)
-            at.append(i)
-        outer = tuple(reversed(at))
-        matrix = [
-            None
-            if i is None
-            else tuple([None if j is None else _element(layout, (*outer, i, j)) for j in columns])
-            for i in rows
-        ]
-        found.append(Block(outer, tuple(matrix)))
-    return tuple(found)
+        outer = tuple(map(int, np.unravel_index(number, lead)))
+        if lead:
+            yield bracketed([*outer, ":", ":"])
+        for i in _shown(height, limits.axis):
+            every = [None] if i is None else columns
+            yield tuple([None if i is None or j is None else _element(layout, (*outer, i, j)) for j in every])
 
 
 def _element(layout: Layout, padded: tuple[int, ...]) -> Element:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from tinytensor.lab.explain.aliases import Alias
-from tinytensor.lab.explain.steps import LINE, SECTOR, Block, Element, LayoutStep, bracketed
+from tinytensor.lab.explain.steps import LINE, SECTOR, Element, LayoutStep, bracketed
 from tinytensor.layout import Layout, contiguous_strides
 
 LINES, ALIASES = 16, 20  # maximum lines of the buffer and of the tree
@@ -22,22 +22,18 @@ def elements_text(step: LayoutStep, width: int) -> str:
     grids: list[tuple[str, Callable[[int], str]]] = [("elements", step.label)] if step.values else []
     if any(step.label(e.position) != str(e.position) for e in found) or not step.values:
         grids.append(("positions in the buffer", str))
-    drawn = [[name, *_grid(step.blocks, label)] for name, label in grids]
+    drawn = [[name, *_grid(step, label)] for name, label in grids]
     left = max(map(len, drawn[0])) + 4
     if len(drawn) == 2 and left + max(map(len, drawn[1])) <= width:
         return "\n".join([f"{a:<{left}}{b}" for a, b in zip(*drawn, strict=True)])
     return "\n".join([line for grid in drawn for line in grid])
 
 
-def _grid(blocks: Sequence[Block | None], label: Callable[[int], str]) -> Iterator[str]:
-    shown = [row for block in blocks if block for row in block.rows if row]
-    cell = max([len(label(e.position)) for row in shown for e in row if e])
-    for block in blocks:
-        if block is None or block.lead:
-            yield "…" if block is None else bracketed([*block.lead, ":", ":"])
-        for row in block.rows if block else ():
-            texts = [label(e.position) if e else "…" for e in row or [None]]
-            yield " ".join([f" {text:>{cell}}" for text in texts])
+def _grid(step: LayoutStep, label: Callable[[int], str]) -> Iterator[str]:
+    cell = max([len(label(e.position)) for e in step.elements()])
+    for row in step.rows:
+        texts = [label(e.position) if isinstance(e, Element) else "…" for e in row]
+        yield row if isinstance(row, str) else " ".join([f" {text:>{cell}}" for text in texts])
 
 
 def buffer_text(step: LayoutStep, width: int) -> str:

@@ -146,7 +146,7 @@ class _Reader:
     nodes: list[GraphNode] = field(default_factory=list)
     counted: set[int] = field(default_factory=set)  # ids of storages
     regions: set[int] = field(default_factory=set)  # ids of checkpointed calls
-    texts: dict[int, str] = field(default_factory=dict)  # of gradients, by id of the op
+    gradient: Callable[[Op], str] = field(default_factory=lambda: cache(gradient_text))  # reading is slow
     things: list[Any] = field(default_factory=list)  # the nodes and leaves themselves
 
     def read(self, root: Any) -> int:
@@ -184,16 +184,9 @@ class _Reader:
             inputs=tuple(self._inputs(node)),
             saved=tuple([self._saved(*kept) for kept in self._kept(node, state)]),
             state=state,
-            gradient=self._gradient(node.op),
+            gradient=self.gradient(node.op),
             where="" if node.extra is None else node.extra.trace,
         )
-
-    def _gradient(self, op: Op) -> str:
-        """Gradient text of an op, cached: reading source is slow."""
-        found = self.texts.get(id(op))
-        if found is None:
-            found = self.texts[id(op)] = gradient_text(op)
-        return found
 
     def _inputs(self, node: Node) -> Iterator[tuple[str, int, int]]:
         for at, parent in enumerate(node.parents):
@@ -329,9 +322,7 @@ def _values_of(things: Sequence[Any]) -> dict[int, str]:
 
 
 def _gradients_of(output: Tensor, things: Sequence[Any]) -> dict[int, str]:
-    """Gradients of an output of one element, by the id of the node or leaf, from a backward pass that changes
-    no `.grad`; of a freed graph only those that the leaves have.
-    """
+    """Gradients of an output, by id, which change no `.grad`; of a freed graph those that the leaves have."""
     if any(type(thing) is Node and thing.saved is FREED for thing in things):
         return {id(x): short(x.grad) for x in things if is_tensor(x) and x.grad is not None}
     wanted = [thing for thing in things if is_tensor(thing) or thing.outs is None]
@@ -497,6 +488,6 @@ _BOLD = {"font_weight": "bold"}
 
 _STYLE = "svg a{text-decoration:none}tr:target{outline:2px solid var(--ink)}"
 INTRO = (
-    "Forward runs from top to bottom, gradients flow upwards. A box leads to its row below. Bytes of a "
-    "storage that several nodes keep count at the first of them; leaves, which would be there anyway, do not."
+    "Forward runs from top to bottom, gradients flow upwards. A box leads to its row below. Saved bytes "
+    "that several nodes share count once, at the first of them. Leaves are not counted: they exist anyway."
 )

@@ -36,9 +36,7 @@ class Placed:
 
 
 def place(widths: Sequence[float], edges: Sequence[Edge]) -> Placed:
-    """Compute a layered layout of nodes of these widths, in pixels; edges are pairs (source, target) with
-    source < target.
-    """
+    """Layered layout of nodes of these widths, in pixels; edges are pairs of source and later target."""
     layer = _layers(len(widths), edges)
     sizes, chains = list(widths), {}
     rows: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
@@ -118,15 +116,12 @@ def _centers(
         down = sweep % 2 == 0
         sides = above if down else below
         for row in rows if down else reversed(rows):
-            wanted = {item: _mean([center[n] for n in sides[item]], center[item]) for item in row}
+            near = {item: [center[n] for n in sides[item]] or [center[item]] for item in row}
+            wanted = {item: sum(centers) / len(centers) for item, centers in near.items()}
             if sweep < SWEEPS:
                 row.sort(key=wanted.__getitem__)
             _pack(row, [wanted[item] for item in row], sizes, center, weights)
     return center
-
-
-def _mean(numbers: list[float], otherwise: float) -> float:
-    return sum(numbers) / len(numbers) if numbers else otherwise
 
 
 def _pack(

@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tinytensor.emulator.check.recording import Recording
 from tinytensor.emulator.check.report import CheckReport
 from tinytensor.emulator.check.schedules import Schedule
 from tinytensor.emulator.run.kernels import read
-from tinytensor.errors import ArgumentError, DeviceError, KernelError
+from tinytensor.errors import ArgumentError, DeviceError, KernelError, nearest
 from tinytensor.lab.html import Html, Page, heat, tag
 from tinytensor.lab.kernels.launch import ARCHITECTURE, KernelLaunch
 from tinytensor.lab.kernels.source import Piece
@@ -72,9 +71,7 @@ class Kernels(Shown):
         return kernels_report(f"Kernels of {self.op}", self.launches, architecture)
 
     def html(self, architecture: int | None = ARCHITECTURE) -> str:
-        """Self-contained HTML page: a replay of the recorded blocks, source with counts; registers and PTX of
-        an architecture, compute capability times ten, unless it is None.
-        """
+        """Self-contained page: replay, source with counts; registers and PTX unless architecture is None."""
         return self.report(architecture).html()
 
 
@@ -282,11 +279,11 @@ def _function(op: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
         return name or getattr(op, "__name__", type(op).__name__), op
     known = [name for name in dir(tt) if inspect.isfunction(getattr(tt, name))]
     if op not in known:
-        near = get_close_matches(str(op), known, n=1, cutoff=0.7)
+        near = nearest(str(op), known, 0.7)
         raise ArgumentError(
             f"kernel: there is no op {op!r}",
             why="op must be the name of a public function of tinytensor",
-            fix=f"did you mean {near[0]}?"
+            fix=f"did you mean {near}?"
             if near
             else 'lab.kernel("softmax", x), or pass a function: lab.kernel(lambda x: x @ x.T, x)',
         )

@@ -133,9 +133,7 @@ class KernelLaunch(Shown):
         return Report(self.instance, (self.text(),))
 
     def facts(self, architecture: int = ARCHITECTURE) -> list[str]:
-        """Launch, template arguments, registers and occupancy, as lines of text; `architecture`: as for
-        `ptx`.
-        """
+        """Launch, template arguments, registers and occupancy, as lines; architecture as for `ptx`."""
         where, count = self.source[0] if self.source else None, self.count
         lines = f":{where.first}–{where.last}" if where else ""
         template = ", ".join(f"{name} = {value}" for name, value in self.template.items())
@@ -165,9 +163,7 @@ class KernelLaunch(Shown):
         ]
 
     def notes(self, file: str, number: int) -> list[Note]:
-        """What is counted at a source line: each kind of access, and FLOPs; in a function of a header also at
-        the line of the kernel that calls it.
-        """
+        """Accesses and FLOPs at a source line; those in functions of headers also at their call."""
         here = (file, number)
         kinds: dict[tuple[str, str, int], list[LineCount]] = {}
         for line in self.lines:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tinytensor.emulator.run.kernels import read
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
+_SKIPPED = re.compile(r"(?:\s|#[^\n]*\n)*")  # blank lines and directives in front of a definition
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _PLACE = re.compile(r"([^:]+):(\d+)")
 _HEAD = re.compile(r"[A-Za-z_]")  # start of a definition: at column 0
@@ -98,18 +99,13 @@ def _definition(path: Path, head: str, what: str) -> list[Piece]:
     if match is None:
         return []
     start = max(bare.rfind(mark, 0, match.start()) for mark in ";}") + 1
-    first = bare.count("\n", 0, start) + 1 + _blank_lines(bare[start : match.start()])
+    skipped = _SKIPPED.match(bare[start : match.start()])
+    first = bare.count("\n", 0, start) + 1 + (skipped[0].count("\n") if skipped else 0)
     end = _closing(bare, bare.find("{", match.end() - 1))
     lines = text.splitlines()
     while first > 1 and lines[first - 2].lstrip().startswith("//"):
         first -= 1
     return [Piece(path, first, tuple(lines[first - 1 : bare.count("\n", 0, end) + 1]), what)]
-
-
-def _blank_lines(text: str) -> int:
-    """Number of leading lines with only whitespace or preprocessor directives."""
-    skipped = re.match(r"(?:\s|#[^\n]*\n)*", text)
-    return skipped[0].count("\n") if skipped else 0
 
 
 def _closing(bare: str, opening: int) -> int:

@@ -70,6 +70,7 @@ class _Thing:
     pooled: bool
     alive: Any  # a weak reference with a callback
     before: bool  # created before the ledger was opened
+    role: str = ""  # the category of its tensors, if it does not depend on nodes
     category: str = ""
     keepers: int = 0
 
@@ -113,7 +114,7 @@ class Ledger(Shown, Observer):
         self._leaves: dict[int, weakref.ref[Tensor]] = {}
         self._roles: dict[int, str] = {}  # id of a storage → category of its tensors
         self._bytes = dict.fromkeys(CATEGORIES, 0)
-        self._pooled = self._adopted = 0
+        self._pooled = 0
         self._closed = False
         self._most = dict.fromkeys(CATEGORIES, 0)
         self._peak = self._usage()
@@ -218,7 +219,10 @@ class Ledger(Shown, Observer):
             if what == "made":
                 self._enter(key, about, before=False)
                 self._assign_roles(pending=True)
-                self._draw()
+                self.timeline.append(Point(tuple(self._bytes.values())))
+                self._note_most()
+                if sum(self._bytes.values()) > self._peak.total:
+                    self._peak = self._usage()
             elif what == "gone":
                 if (thing := self._things.pop(key, None)) is not None:
                     self._roles.pop(key, None)
@@ -242,32 +246,25 @@ class Ledger(Shown, Observer):
     def _enter(self, key: int, seen: tuple[int, bool, Any] | None, *, before: bool) -> None:
         if seen is None or key in self._things:  # created by another thread while the ledger was opening
             return
-        thing = self._things[key] = _Thing(*seen, before)
-        self._move(thing, self._category(key, thing))
+        self._things[key] = _Thing(*seen, before, role=self._roles.get(key, ""))
+        self._sort(self._things[key])
 
-    def _category(self, key: int, thing: _Thing) -> str:
-        role = self._roles.get(key)
-        if role is not None:
-            return role
-        return _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS
+    def _sort(self, thing: _Thing) -> None:
+        """Classify a storage: by the role of its tensors, otherwise by whether a node saved it."""
+        kept = _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS
+        self._move(thing, thing.role or kept)
 
     def _move(self, thing: _Thing, category: str) -> None:
         """Move a storage to another category; "" if it is freed."""
         for name, sign in ((thing.category, -1), (category, 1)):
             if name:
                 self._bytes[name] += sign * thing.nbytes
-        if not thing.category or not category:
-            sign = 1 if category else -1
-            if thing.pooled:
-                self._pooled += sign * thing.nbytes
-            else:
-                self._adopted += sign * thing.nbytes
+        if thing.pooled:
+            self._pooled += thing.nbytes * (bool(category) - bool(thing.category))
         thing.category = category
 
     def _assign_roles(self, *, pending: bool = False) -> None:
-        """Find the storages of parameters, gradients and optimizer state. While events are pending, a storage
-        that lost its role keeps it: it may be about to be freed.
-        """
+        """Find the role of each storage; while events are `pending`, one that lost its role keeps it."""
         roles: dict[int, str] = {}
         parameters = list(self._parameters())
         for category, tensors in (
@@ -282,7 +279,8 @@ class Ledger(Shown, Observer):
         before, self._roles = self._roles, roles
         for key in before.keys() | roles.keys():
             if before.get(key) != roles.get(key) and (thing := self._things.get(key)) is not None:
-                self._move(thing, self._category(key, thing))
+                thing.role = roles.get(key, "")
+                self._sort(thing)
 
     def _parameters(self) -> Iterator[Tensor]:
         if self.model is not None:
@@ -308,7 +306,8 @@ class Ledger(Shown, Observer):
                 self._leaves[id(leaf)] = weakref.ref(leaf)
                 self._roles[id(leaf.storage)] = _PARAMETERS
                 if (thing := self._things.get(id(leaf.storage))) is not None:
-                    self._move(thing, _PARAMETERS)
+                    thing.role = _PARAMETERS
+                    self._sort(thing)
 
     def _saved_things(self, storages: Iterable[Storage]) -> list[_Thing]:
         known = (self._things.get(id(s)) for s in storages)
@@ -327,7 +326,8 @@ class Ledger(Shown, Observer):
         self._keeps.discard(keep)
         for thing in keep.things:
             thing.keepers -= 1
-            self._sort(thing)
+            if thing.category:  # not freed
+                self._sort(thing)
         node = None if keep.node is None else keep.node()
         if node is not None and isinstance(node.saved, Dropped):
             self._meet_region(node.saved.region)
@@ -338,22 +338,11 @@ class Ledger(Shown, Observer):
             self._regions.add(region)
             self._keep(self._saved_things(t.storage for t in region.tensors), region)
 
-    def _sort(self, thing: _Thing) -> None:
-        """Classify a live storage: by the roles of its tensors, otherwise by whether a node saved it."""
-        if thing.category in (_SAVED, _ACTIVATIONS, _OTHER):
-            self._move(thing, _SAVED if thing.keepers else _OTHER if thing.before else _ACTIVATIONS)
-
-    def _draw(self) -> None:
-        self.timeline.append(Point(tuple(self._bytes.values())))
-        self._note_most()
-        if self._pooled + self._adopted > self._peak.total:
-            self._peak = self._usage()
-
     def _note_most(self) -> None:
         self._most = {name: max(n, self._bytes[name]) for name, n in self._most.items()}
 
     def _usage(self) -> Usage:
-        return Usage(dict(self._bytes), self._pooled, self._adopted)
+        return Usage(dict(self._bytes), self._pooled, sum(self._bytes.values()) - self._pooled)
 
 
 @block
@@ -431,7 +420,10 @@ INTRO = (
 
 def memory_picture(ledger: Ledger) -> Html:
     """SVG of the timeline: stacked categories, the peak, and the marks."""
-    peak, shown, floor = ledger.peak, _thinned(ledger.timeline), TOP + HEIGHT
+    peak, timeline, floor = ledger.peak, ledger.timeline, TOP + HEIGHT
+    step = max(1, -(-len(timeline) // WIDTH))  # at most one point per pixel, the largest, so no peak is lost
+    parts_of = [timeline[i : i + step] for i in range(0, len(timeline), step)]
+    shown = [max(part, key=lambda p: sum(p.nbytes)) for part in parts_of]
     most, parts, below = max(peak.total, 1), list[Html](), [0] * len(shown)
     for i, (name, nbytes) in enumerate(peak.by_category.items()):
         above = [low + p.nbytes[i] for low, p in zip(below, shown, strict=True)]
@@ -453,12 +445,6 @@ def memory_picture(ledger: Ledger) -> Html:
         parts.append(tag("rect", class_=COLORS[i], x=x, y=y - 10, width=12, height=12))
         parts.append(tag("text", name, x=x + 18, y=y))
     return svg(f"Memory on {ledger.device}, storage by storage", LEFT + WIDTH + 16, floor + 76, *parts)
-
-
-def _thinned(timeline: Sequence[Point]) -> list[Point]:
-    """At most one point per pixel; each is the maximum of its neighbors, so no peak is lost."""
-    step = max(1, -(-len(timeline) // WIDTH))
-    return [max(timeline[i : i + step], key=lambda p: sum(p.nbytes)) for i in range(0, len(timeline), step)]
 
 
 def _outline(below: Sequence[int], above: Sequence[int], most: int) -> str:

@@ -90,9 +90,7 @@ def flame(calls: Iterable[Call], by: str = "module") -> Html:
 
 
 def _placed(root: Box, scale: float) -> Iterator[tuple[Box, float, int, float]]:
-    """Visible boxes with their x position, row and width; `scale` is pixels per second. Iterative, since
-    calls may nest deeply.
-    """
+    """Visible boxes with x, row and width, at `scale` pixels per second; iterative, as calls may nest."""
     stack = [(root, 6.0, 0)]
     while stack:
         box, x, row = stack.pop()

@@ -28,9 +28,7 @@ SECONDS = 0.3  # per probe, and at least 5 runs
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Peak rates of a device: bytes per second, read plus written, in a copy; float32 operations per second
-    in a matrix product.
-    """
+    """Bytes per second, read plus written, in a copy; float32 operations per second in a matrix product."""
 
     copy: float
     matmul: float

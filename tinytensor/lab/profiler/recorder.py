@@ -75,9 +75,7 @@ class _Running(threading.local):
 
 
 class Recorder(Observer):
-    """Collects the calls of all threads while it is open, as they end; `overhead`: seconds spent in the
-    recorder itself on the thread that opened it.
-    """
+    """Collects the calls of all threads; `overhead`: its own seconds on the thread that opened it."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -96,40 +94,26 @@ class Recorder(Observer):
                 yield
             finally:
                 self._open = False
-        self._read_marks()
-
-    # ---- calls of ops
-
-    def _begin(self, op: str, device: str) -> Call:
-        here = self._here
-        parent = here.calls[-1] if here.calls else None
-        call = Call(op, device, threading.get_ident(), 0.0, *self._context.place(), parent)
-        here.calls.append(call)
-        here.inner.append(0.0)
-        return call
-
-    def _end(self, call: Call, entered: float, ended: float) -> None:
-        """Pop the call from the stack, excluding the recorder's own time."""
-        here = self._here
-        call.seconds = ended - call.begin
-        call.own = call.seconds - here.inner.pop()
-        here.calls.pop()
-        now = perf_counter()
-        here.inner[-1] += now - entered
-        if call.thread == self.thread:
-            self.overhead += now - entered - call.seconds
+        for call in self.calls:  # waits for the devices
+            if call.marks is not None:
+                first, last = call.marks
+                call.device_seconds = last.seconds_since(first)
+                call.marks = None
 
     def op(
         self, name: str, device: Device, operands: Sequence[Any], op: Op | None, run: Run
     ) -> Sequence[Any]:
         """Time an op, on a GPU between two events."""
-        running = self._here.calls
+        running, inner = self._here.calls, self._here.inner
         if running and running[-1].op == name:  # part of that call
             return run()
         entered = perf_counter()
         runtime = None if device is cpu else runtime_of(device)
-        call = self._begin(name, str(device))
-        first = self._mark(runtime)
+        parent = running[-1] if running else None
+        call = Call(name, str(device), threading.get_ident(), 0.0, *self._context.place(), parent)
+        running.append(call)
+        inner.append(0.0)
+        first = _mark(runtime)
         outs: Sequence[Any] | None = None
         call.begin = perf_counter()
         try:
@@ -137,25 +121,22 @@ class Recorder(Observer):
         finally:
             ended = perf_counter()
             if outs is not None:
-                call.marks = None if first is None else (first, self._mark(runtime))
+                call.marks = None if first is None else (first, _mark(runtime))
                 _describe(call, outs, operands, op)
                 self.calls.append(call)
-            self._end(call, entered, ended)
+            call.seconds = ended - call.begin
+            call.own = call.seconds - inner.pop()
+            running.pop()
+            now = perf_counter()
+            inner[-1] += now - entered
+            if call.thread == self.thread:  # its time, without the recorder's own
+                self.overhead += now - entered - call.seconds
         return outs
 
-    # ---- the clock of a GPU
 
-    def _mark(self, runtime: Any) -> Any:
-        """Record a GPU event after the queued work."""
-        return None if runtime is None or runtime.device.type != "cuda" else runtime.event()
-
-    def _read_marks(self) -> None:
-        """Synchronize the devices and read the duration of each op."""
-        for call in self.calls:
-            if call.marks is not None:
-                first, last = call.marks
-                call.device_seconds = last.seconds_since(first)
-                call.marks = None
+def _mark(runtime: Any) -> Any:
+    """Record a GPU event after the queued work."""
+    return None if runtime is None or runtime.device.type != "cuda" else runtime.event()
 
 
 def _shape(x: Any) -> tuple[int, ...] | None:

@@ -104,7 +104,9 @@ class Source:
         if line[index.column - 1 : index.column] != b"]":
             return index
         text, after = line[: index.column].decode(), line[index.column :].decode()
-        opening = next((i for i in range(len(text) - 1, -1, -1) if _is_balanced(text[i:])), 0)
+        opening = len(text) - 1
+        while opening and (text[opening] != "[" or text.count("[", opening) != text.count("]", opening)):
+            opening -= 1
         name = _NAMED.search(text[:opening])
         if name is None or name[1] not in self._shared:
             return index
@@ -136,10 +138,6 @@ class Source:
             if not indent:
                 break
         return found
-
-
-def _is_balanced(text: str) -> bool:
-    return text.startswith("[") and text.count("[") == text.count("]")
 
 
 def _indent(line: str) -> int:
@@ -187,7 +185,7 @@ def replay_data(
 
 
 def _cut(recording: Recording, left_out: int) -> str:
-    """What is missing, as a sentence."""
+    """Sentence about the events that are missing."""
     full = f"Only {MOST_EVENTS:,} events of a launch are recorded: later ones are missing. "
     short = f"{left_out:,} later steps are left out to keep the page small."
     return full * recording.is_cut + short * bool(left_out)
@@ -300,9 +298,7 @@ def _is_about(finding: Finding, event: Event, grid: Sequence[int], block: Sequen
 
 
 def _stopped(recording: Recording, grid: Sequence[int]) -> dict[str, Any] | None:
-    """Where the launch was stopped: numbers of the finding, the recorded block and the event, -1 if there is
-    none; None if it came to its end.
-    """
+    """Numbers of finding, recorded block and event (or -1) where the launch was stopped; None if it ended."""
     last = recording.events[-1]
     finding = next((i for i, f in enumerate(recording.findings) if f.stopped), -1)
     if finding < 0 and not last.refused:
@@ -319,9 +315,7 @@ def _stopped(recording: Recording, grid: Sequence[int]) -> dict[str, Any] | None
 def schedule_data(
     schedule: Schedule, recording: Recording, grid: Sequence[int], block: Sequence[int]
 ) -> dict[str, Any]:
-    """Data of a run with switches between threads, in place of those of the default run: its switches are
-    findings, each at the access before which another thread runs.
-    """
+    """Data of a run with switches between threads, which are its findings, each before an access."""
     found = []
     for switch in schedule.switches:
         who = _number(switch.block, grid), _number(switch.thread, block)

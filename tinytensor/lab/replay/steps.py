@@ -20,7 +20,7 @@ Key = tuple[object, ...]
 
 @dataclass(slots=True)
 class Step:
-    """What happens together.
+    """Events of one step.
 
     Attributes:
         what: as in Event.
@@ -41,9 +41,7 @@ class Step:
 
 
 def steps_of(events: Sequence[Event], block: int) -> list[Step]:
-    """The steps of one block of a recording; warps follow each other between two barriers. A refused access
-    is the last one, by itself.
-    """
+    """The steps of a block, warp after warp between two barriers; a refused access is the last one."""
     found: list[Step] = []
     part: list[tuple[int, Event]] = []  # since the last barrier
     for number, event in enumerate(events):

@@ -2,17 +2,7 @@
 
 import numpy as np
 
-from tinytensor.op_table.row import (
-    BOOL,
-    COMPLEX,
-    FLOATS,
-    NUMERIC,
-    SIGNED,
-    Row,
-    away_from,
-    floats,
-    numbers,
-)
+from tinytensor.op_table.row import BOOL, COMPLEX, FLOATS, NUMERIC, SIGNED, Row, away_from, floats, numbers
 
 ROWS = [
     Row("abs", (away_from(0.0, (3, 4)),), torch=True),

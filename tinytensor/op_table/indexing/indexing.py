@@ -51,7 +51,7 @@ def places(shape: Shape, high: int) -> Input:
 
 
 def elsewhere(axis: int) -> Input:
-    """Of all elements of a matrix, each once, in random order: the index of its row (axis 0) or column."""
+    """A random permutation of the indices of a matrix: those of rows (axis 0) or columns."""
 
     def draw(rng: np.random.Generator, s: Shape, _: str) -> Array:
         at = np.random.default_rng(0).permutation(int(np.prod(s))).reshape(s)  # the same for both axes

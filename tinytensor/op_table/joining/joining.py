@@ -11,7 +11,7 @@ X = numbers((2, 3))
 
 
 def padded(xp: Any, x: Any, *args: Any, **options: Any) -> Any:
-    """By the op, or by NumPy, whose arguments it has; `tt.pad` has PyTorch's."""
+    """Pad by the op or by NumPy, with NumPy's arguments; `tt.pad` has PyTorch's."""
     return (np.pad if xp is np else op)(x, *args, **options)
 
 

@@ -6,7 +6,7 @@ from tinytensor.op_table.row import INTS, Row, floats, numbers
 
 
 def like(xp: Any, x: Any) -> dict[str, Any]:
-    """Where numbers are drawn like x, from the beginning of a stream."""
+    """The beginning of a stream, for numbers drawn like x."""
     return {"dtype": x.dtype, "device": x.device, "generator": xp.Generator(11)}
 
 

@@ -13,7 +13,7 @@ VARIED = replace(MATRIX, repeats=False)  # equal numbers have no deviation to di
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """By definition: float64 holds the exponentials of what is drawn here."""
+    """Compute by definition: float64 holds the exponentials of what is drawn here."""
     return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
 
 

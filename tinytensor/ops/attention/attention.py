@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal, overload
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled, inputs_of
 from tinytensor.device import cpu
@@ -20,7 +17,7 @@ from tinytensor.dtypes import accumulator, bool_
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, register
+from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, Tensor, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_attention
 from tinytensor.ops.attention.reference import (
@@ -37,7 +34,6 @@ from tinytensor.ops.views.manipulation import cast, expand, reshape
 from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import Shape, broadcast_shapes
-from tinytensor.tensor import Tensor
 
 __all__ = ["scaled_dot_product_attention"]
 
@@ -51,7 +47,7 @@ def row_cache(batch: Shape, Tq: int, like: Spec) -> Spec:
 
 
 def _pairs(queries: int, keys: int, causal: bool, window: int) -> float:
-    """How many keys the queries of one head see together; the last query and the last key stand together."""
+    """Number of pairs of a query and a key that it sees; the last query is aligned with the last key."""
     if not causal:
         return float(queries * keys)
     most = window or keys
@@ -108,7 +104,7 @@ def _attention_each(call: Samples) -> Any:
 
 
 def _attention_backward_each(call: Samples) -> Any:
-    """By the gradient of all samples as one batch: what the op has saved does not fit together."""
+    """Compute the gradient of all samples as one batch, since the saved tensors cannot be joined."""
     if call.batched[5] or call.op.dropout or any([isinstance(x, Batched) for x in call.xs]):
         return one_by_one(call)
     grad, q, k, v = [merged(x) for x in call.values()[:4]]

@@ -15,16 +15,14 @@ from tinytensor.dtypes import bool_, int64
 from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
 from tinytensor.kernels.rows import need_tensors
 from tinytensor.layout import contiguous
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register
+from tinytensor.op import Array, HostCall, Op, Shapes, Spec, Specs, Tensor, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_attention
 from tinytensor.ops.attention.attention import attention_flops, check_past
 from tinytensor.ops.attention.causal_self_attention import heads_of, places
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.random_streams import Stream
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.tensor import Tensor
 
 __all__ = ["cached_self_attention"]
 
@@ -45,7 +43,7 @@ class CachedSelfAttention(Op):
     dense = ("qkv", "start", "slopes")
 
     def flops(self, outs: Shapes, ins: Shapes) -> float:
-        """Of a full cache: how far it is filled stands in a tensor."""
+        """FLOPs for a full cache: its length is in a tensor."""
         (B, T, C), (_, G, N, D) = ins[0] or (0, 0, 0), ins[1] or (0, 1, 0, 1)
         head, keys = (B, C // max(D, 1) - 2 * G, T, D), (B, G, N, D)
         return attention_flops((head, keys, keys), True, self.window)
@@ -139,13 +137,7 @@ def _outside(begin: int, count: int, room: int) -> IndexRangeError:
 
 
 def cached_self_attention(
-    qkv: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    start: Tensor,
-    *,
-    window: int = 0,
-    slopes: Tensor | None = None,
+    qkv: Tensor, keys: Tensor, values: Tensor, start: Tensor, *, window: int = 0, slopes: Tensor | None = None
 ) -> Tensor:
     """Causal attention of new tokens to themselves and to all earlier tokens in a KV cache.
 

@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, one_by_one, sampling
@@ -18,7 +15,7 @@ from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
 from tinytensor.generator import Generator
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, register
+from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Shape, Shapes, Spec, Specs, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_attention
 from tinytensor.ops.attention.attention import (
@@ -36,7 +33,6 @@ from tinytensor.ops.nn.dropout import source_of
 from tinytensor.ops.views.manipulation import permute, reshape
 from tinytensor.random_streams import Stream
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor
 
 __all__ = ["causal_self_attention"]
@@ -93,7 +89,7 @@ def _self_attention_each(call: Samples) -> Any:
 
 
 def _self_attention_backward_each(call: Samples) -> Any:
-    """By the gradient of all samples as one batch: what the op has saved does not fit together."""
+    """Compute the gradient of all samples as one batch, since the saved tensors cannot be joined."""
     if call.op.dropout or any([isinstance(x, Batched) for x in call.xs]):
         return one_by_one(call)
     grad, qkv = [merged(x) for x in call.values()[:2]]

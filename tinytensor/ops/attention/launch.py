@@ -134,7 +134,7 @@ def instances(
 
 
 def _by_warpgroups(n: int, stages: int) -> Instance:
-    """Of attention_sm90.cu: 128 queries, a ring of n keys or values each, 8 warps that gather, barriers."""
+    """attention_sm90.cu: 128 queries, rings of n keys or values, 8 warps that gather, barriers."""
     shared = 2 * (128 * n + stages * n * n + 8 * 16 * (n + 8)) + 8 * (1 + 2 * stages)
     return Instance(n, 128, n, 384, shared + 1008)  # it begins at a multiple of 1024
 

@@ -13,25 +13,17 @@ import numpy as np
 
 from tinytensor.autograd.graph import Algebra
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.elementwise import (
-    NUMERIC,
-    REAL,
-    REAL_NUMERIC,
-    Operand,
-    op_of,
-)
+from tinytensor.dispatch.elementwise import NUMERIC, REAL, REAL_NUMERIC, Operand, op_of
 from tinytensor.dtypes import DType, iinfo
 from tinytensor.errors import ArgumentError
 from tinytensor.events import observers
-from tinytensor.op import Spec
+from tinytensor.op import Shape, Spec, Tensor
 from tinytensor.ops.elementwise.comparison import where
 from tinytensor.ops.elementwise.declaration import elementwise
 from tinytensor.ops.inplace import copy_, write
 from tinytensor.ops.views.manipulation import cast, copied, sum_to
 from tinytensor.runtime.cpu.arrays import Array, dividing, fill, negated
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor
 
 __all__ = [
     "add",
@@ -104,12 +96,7 @@ def multiply(a: Operand, b: Operand) -> Tensor:
 
 
 @elementwise(
-    np.true_divide,
-    "a / b",
-    da=lambda g, b: g / b,
-    db=lambda da, a, b: -(da * a / b),
-    result="float",
-    flops=1,
+    np.true_divide, "a / b", da=lambda g, b: g / b, db=lambda da, a, b: -(da * a / b), result="float", flops=1
 )
 def divide(a: Operand, b: Operand) -> Tensor:
     """Quotient; `a / b`. Division by zero gives inf or nan.

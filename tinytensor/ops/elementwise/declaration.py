@@ -211,7 +211,7 @@ def _users(inputs: Sequence[str], steps: Mapping[str, Callable[..., Any]]) -> di
 
 
 def _saves(inputs: Sequence[str], steps: Mapping[str, Callable[..., Any]]) -> tuple[str, ...]:
-    """What the steps read: for the gradient of one operand among several, only where that is needed."""
+    """Names that the steps read; with "?x" if only the gradient of x needs them."""
     read = {name: i for name, i in _users(inputs, steps).items() if name not in steps}
     some = len(inputs) > 1
     return tuple([f"{x}?{inputs[i[0]]}" if some and len(i) == 1 else x for x, i in read.items()])

@@ -12,9 +12,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
@@ -24,11 +21,10 @@ from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import flat_blocks, need_tensors
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import clip
 from tinytensor.ops.elementwise.exponential import erf, erf_of, exp, sigmoid, tanh
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log2
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,11 +17,9 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating, refuse_complex_history, wide, without_kernel
 from tinytensor.dtypes import DType, complex64, complex128, float32, float64, parts_of
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.op import Flops, Op, Shapes, Spec, Specs, register, size
+from tinytensor.op import Array, Flops, Op, Shapes, Spec, Specs, Tensor, register, size
 from tinytensor.ops.elementwise.sign_and_complex import conj
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, as_int, normalize_axes
-from tinytensor.tensor import Tensor
 
 __all__ = ["fft", "fftn", "hfft", "ifft", "ifftn", "ihfft", "irfft", "irfftn", "rfft", "rfftn"]
 
@@ -52,56 +50,54 @@ def _replaced(shape: Shape, sizes: Shape, axes: Shape, half: bool = False) -> Sh
     return tuple(found)
 
 
-@register
-class Fftn(Op):
+class Transform(Op):
+    """Base class of transforms: NumPy's `function` of the axes."""
+
+    function: ClassVar[Any]
+    half: ClassVar[bool] = False  # the result is the half that a transform of real numbers keeps
+
     sizes: Shape
     axes: Shape
     norm: Norm
-    inverse: bool
 
     inputs = ("x",)
     vmap = together
+    flops = _flops(2.5)
+
+    def result(self, x: DType) -> DType:
+        """The dtype of the result."""
+        return COMPLEX.get(x, x)
+
+    def infer(self, x: Spec) -> Specs:
+        return (Spec(_replaced(x.shape, self.sizes, self.axes, self.half), self.result(x.dtype)),)
+
+    def cpu(self, y: Array, x: Array) -> None:
+        y[...] = self.function(x, self.sizes, self.axes, self.norm)
+
+
+@register
+class Fftn(Transform):
+    function = staticmethod(np.fft.fftn)
     flops = _flops(5.0)
 
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(_replaced(x.shape, self.sizes, self.axes), COMPLEX.get(x.dtype, x.dtype)),)
 
-    def cpu(self, y: Array, x: Array) -> None:
-        y[...] = (np.fft.ifftn if self.inverse else np.fft.fftn)(x, self.sizes, self.axes, self.norm)
+@register
+class Ifftn(Transform):
+    function = staticmethod(np.fft.ifftn)
+    flops = _flops(5.0)
 
 
 @register
-class Rfftn(Op):
-    sizes: Shape
-    axes: Shape
-    norm: Norm
-
-    inputs = ("x",)
-    vmap = together
-    flops = _flops(2.5)
-
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(_replaced(x.shape, self.sizes, self.axes, half=True), COMPLEX[x.dtype]),)
-
-    def cpu(self, y: Array, x: Array) -> None:
-        y[...] = np.fft.rfftn(x, self.sizes, self.axes, self.norm)
+class Rfftn(Transform):
+    function, half = staticmethod(np.fft.rfftn), True
 
 
 @register
-class Irfftn(Op):
-    sizes: Shape
-    axes: Shape
-    norm: Norm
+class Irfftn(Transform):
+    function = staticmethod(np.fft.irfftn)
 
-    inputs = ("x",)
-    vmap = together
-    flops = _flops(2.5)
-
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(_replaced(x.shape, self.sizes, self.axes), parts_of(x.dtype)),)
-
-    def cpu(self, y: Array, x: Array) -> None:
-        y[...] = np.fft.irfftn(x, self.sizes, self.axes, self.norm)
+    def result(self, x: DType) -> DType:
+        return parts_of(x)
 
 
 def _checked(what: str, x: Tensor, norm: Norm) -> None:
@@ -151,23 +147,12 @@ def _sizes(
 Sizes = Sequence[int] | None
 
 
-def _complex(what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm, inverse: bool) -> Tensor:
+def _transformed(kind: Any, what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm) -> Tensor:
     _checked(what, x, norm)
-    sizes, at = _sizes(what, x, s, axes)
-    return apply(Fftn(sizes=sizes, axes=at, norm=norm, inverse=inverse), x)
-
-
-def _of_real(what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm) -> Tensor:
-    _checked(what, x, norm)
-    floating(what, Spec(x.layout.shape, x.storage.dtype))
-    sizes, at = _sizes(what, x, s, axes)
-    return apply(Rfftn(sizes=sizes, axes=at, norm=norm), x)
-
-
-def _to_real(what: str, x: Tensor, s: Sizes, axes: Sizes, norm: Norm) -> Tensor:
-    _checked(what, x, norm)
-    sizes, at = _sizes(what, x, s, axes, half=True)
-    return apply(Irfftn(sizes=sizes, axes=at, norm=norm), x)
+    if kind is Rfftn:
+        floating(what, Spec(x.layout.shape, x.storage.dtype))
+    sizes, at = _sizes(what, x, s, axes, half=kind is Irfftn)
+    return apply(kind(sizes=sizes, axes=at, norm=norm), x)
 
 
 def _one(n: int | None) -> tuple[int] | None:
@@ -196,7 +181,7 @@ def fft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backwa
     >>> tt.fft.fft(tt.tensor([1.0, 0.0, -1.0, 0.0])).tolist()
     [0j, (2+0j), 0j, (2+0j)]
     """
-    return _complex("fft", x, _one(n), (axis,), norm, inverse=False)
+    return _transformed(Fftn, "fft", x, _one(n), (axis,), norm)
 
 
 def ifft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
@@ -210,7 +195,7 @@ def ifft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backw
     >>> tt.fft.ifft(tt.fft.fft(tt.tensor([1.0, 2.0]))).tolist()
     [(1+0j), (2+0j)]
     """
-    return _complex("ifft", x, _one(n), (axis,), norm, inverse=True)
+    return _transformed(Ifftn, "ifft", x, _one(n), (axis,), norm)
 
 
 def fftn(
@@ -225,7 +210,7 @@ def fftn(
     >>> tt.fft.fftn(tt.ones(2, 2)).tolist()
     [[(4+0j), 0j], [0j, 0j]]
     """
-    return _complex("fftn", x, s, axes, norm, inverse=False)
+    return _transformed(Fftn, "fftn", x, s, axes, norm)
 
 
 def ifftn(
@@ -236,7 +221,7 @@ def ifftn(
     >>> tt.fft.ifftn(tt.ones(2, 2)).tolist()
     [[(1+0j), 0j], [0j, 0j]]
     """
-    return _complex("ifftn", x, s, axes, norm, inverse=True)
+    return _transformed(Ifftn, "ifftn", x, s, axes, norm)
 
 
 # ---- transforms of real numbers ----------------------------------------------------------------------------
@@ -254,7 +239,7 @@ def rfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backw
     >>> tt.fft.rfft(tt.tensor([1.0, 0.0, -1.0, 0.0])).tolist()
     [0j, (2+0j), 0j]
     """
-    return _of_real("rfft", x, _one(n), (axis,), norm)
+    return _transformed(Rfftn, "rfft", x, _one(n), (axis,), norm)
 
 
 def irfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
@@ -269,7 +254,7 @@ def irfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "back
     >>> tt.fft.irfft(tt.fft.rfft(tt.tensor([1.0, 2.0, 3.0])), n=3).tolist()
     [1.0, 2.0, 3.0]
     """
-    return _to_real("irfft", x, _one(n), (axis,), norm)
+    return _transformed(Irfftn, "irfft", x, _one(n), (axis,), norm)
 
 
 def rfftn(
@@ -280,7 +265,7 @@ def rfftn(
     >>> tt.fft.rfftn(tt.ones(2, 2)).tolist()
     [[(4+0j), 0j], [0j, 0j]]
     """
-    return _of_real("rfftn", x, s, axes, norm)
+    return _transformed(Rfftn, "rfftn", x, s, axes, norm)
 
 
 def irfftn(
@@ -295,7 +280,7 @@ def irfftn(
     >>> tt.fft.irfftn(tt.fft.rfftn(tt.ones(2, 2))).tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    return _to_real("irfftn", x, s, axes, norm)
+    return _transformed(Irfftn, "irfftn", x, s, axes, norm)
 
 
 def hfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
@@ -304,7 +289,7 @@ def hfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backw
     >>> tt.fft.hfft(tt.tensor([1.0, 0.0, -1.0], dtype=tt.complex64)).tolist()
     [0.0, 2.0, 0.0, 2.0]
     """
-    return _to_real("hfft", conj(x), _one(n), (axis,), OTHER.get(norm, norm))
+    return _transformed(Irfftn, "hfft", conj(x), _one(n), (axis,), OTHER.get(norm, norm))
 
 
 def ihfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
@@ -313,4 +298,4 @@ def ihfft(x: Tensor, *, n: int | None = None, axis: int = -1, norm: Norm = "back
     >>> tt.fft.hfft(tt.fft.ihfft(tt.tensor([1.0, 2.0, 3.0, 4.0]))).tolist()
     [1.0, 2.0, 3.0, 4.0]
     """
-    return conj(_of_real("ihfft", x, _one(n), (axis,), OTHER.get(norm, norm)))
+    return conj(_transformed(Rfftn, "ihfft", x, _one(n), (axis,), OTHER.get(norm, norm)))

@@ -6,9 +6,6 @@ from math import prod
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.forward import same_op
@@ -18,7 +15,7 @@ from tinytensor.errors import ShapeError
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import contiguous_strides
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, Tensor, per_input, register
 from tinytensor.ops.indexing.selection import (
     add_at,
     launch_add_at,
@@ -27,9 +24,6 @@ from tinytensor.ops.indexing.selection import (
     sum_dtype,
     wrapped,
 )
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor
 
 _LONGEST = 2048  # most indices and elements of a row that one block processes
 _TOGETHER = 512  # fewest indices and elements of a block: it processes several short rows

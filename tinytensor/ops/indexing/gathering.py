@@ -9,14 +9,13 @@ from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, as_dtype, bool_, int64
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Array, Op, Spec, Specs, register
 from tinytensor.ops.indexing import gather_along
 from tinytensor.ops.indexing.index_keys import as_integers
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.indexing.mask_select import true_indices
 from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, broadcast_shapes, check_shape, normalize_axis
 from tinytensor.tensor import Tensor, is_tensor
 

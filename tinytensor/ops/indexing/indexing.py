@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device
@@ -27,7 +24,7 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_ty
 from tinytensor.dispatch.launch import write as write_view
 from tinytensor.dtypes import DType, bool_, int32, int64
 from tinytensor.kernels.walk import walk
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, register
 from tinytensor.ops.elementwise.comparison import WHERE, where
 from tinytensor.ops.indexing.index_keys import as_index, is_advanced, take_apart
 from tinytensor.ops.indexing.mask_select import compress, true_places
@@ -48,8 +45,6 @@ from tinytensor.ops.indexing.selection import (
 from tinytensor.ops.inplace import check_value_dtype, copy_, write
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
 from tinytensor.ops.views.slicing import basic_index, plain_question
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, empty, is_tensor
 
 Axes = tuple[int, ...]

@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
@@ -29,13 +26,11 @@ from tinytensor.dtypes import bool_, int64, uint8
 from tinytensor.kernels.rows import reshaped
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, per_input, register
 from tinytensor.ops.indexing.selection import note_picked, select, select_transpose
 from tinytensor.ops.views.manipulation import reshape
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import refuse
-from tinytensor.shapes import Shape
 from tinytensor.tensor import Tensor, arr, empty, from_array
 
 _STRETCH = 4096  # elements per block, as in kernels/indexing/mask_select.cu
@@ -132,7 +127,7 @@ def _marked(bits: Array) -> Array:
 
 
 def _compress_each(call: Samples) -> Any:
-    """By flat indices of the marked elements, which all samples share: the mask of one cannot be read."""
+    """Select by flat indices, which all samples share: the mask of one sample cannot be read."""
     x, bits, starts = call.xs
     size, shape, count = call.level.size, call.op.shape, call.op.count
     places = _marked_places(bits, starts, count, prod(shape))

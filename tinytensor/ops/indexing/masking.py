@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.forward import same_op
@@ -16,9 +13,8 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_ty
 from tinytensor.dtypes import bool_, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.walk import walk
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, register
 from tinytensor.ops.elementwise.comparison import where
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, broadcast_shapes
 from tinytensor.tensor import Tensor, is_tensor
 
@@ -65,7 +61,7 @@ class Triangle(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad in the same triangle, 0 elsewhere."""
-        return (None if grads[0] is None else apply(self, grads[0]),)
+        return (apply(self, grads[0]),)
 
 
 def _near(k: int, rows: int, columns: int) -> int:

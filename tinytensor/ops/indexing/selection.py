@@ -13,20 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import (
-    Samples,
-    aligned,
-    broadcasting,
-    lifted,
-    lowered,
-    moved,
-    shifted,
-)
+from tinytensor.dispatch.batching import Samples, aligned, broadcasting, lifted, lowered, moved, shifted
 from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dispatch.transfer import constant
@@ -38,11 +27,9 @@ from tinytensor.kernels.sorting import launch_sort
 from tinytensor.kernels.walk import axes as axes_struct
 from tinytensor.kernels.walk import walk
 from tinytensor.layout import Layout, contiguous_strides
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, per_input, register
 from tinytensor.ops.views.manipulation import permute, reshape
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, broadcast_shapes
-from tinytensor.tensor import Tensor
 
 Axes = tuple[int, ...]
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs, Output
-from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.graph import Output
 from tinytensor.autograd.levels import Batched, Level
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch import copies
@@ -27,7 +25,7 @@ from tinytensor.dtypes import DType, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.events import observers
 from tinytensor.layout import Layout, contiguous_strides
-from tinytensor.op import Direct, HostCall, Op, Spec, Specs, register
+from tinytensor.op import Direct, Grads, HostCall, Needs, Op, Saved, Spec, Specs, register
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.views.manipulation import broadcast_to, cast, expand, reshape, sum_to
 from tinytensor.runtime.cpu.arrays import Array, copy_into
@@ -144,8 +142,6 @@ class Join(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dpart = the slice of grad at the position of the part."""
-        if grads[0] is None:
-            return (None,) * len(self.shapes)
         parts = split(grads[0], [s[self.axis] for s in self.shapes], self.axis)
         if self.drop:
             parts = tuple(
@@ -193,8 +189,6 @@ class Repeat(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the sum of grad over all copies of each element."""
-        if grads[0] is None:
-            return (None,)
         once = tuple([1 if i in self.new else n for i, n in enumerate(self.apart)])
         total = sum_to(reshape(grads[0], self.apart), once)
         return (reshape(total, tuple([n for i, n in enumerate(self.apart) if i not in self.new])),)
@@ -236,8 +230,7 @@ class Roll(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, rolled back."""
-        back = tuple([-s for s in self.shifts])
-        return (None if grads[0] is None else apply(Roll(shifts=back, axes=self.axes), grads[0]),)
+        return (apply(self.replace(shifts=tuple([-s for s in self.shifts])), grads[0]),)
 
 
 def _moves(shape: Shape, shifts: Shape, axes: Shape) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:

@@ -7,29 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples
-from tinytensor.dispatch.elementwise import (
-    NUMBERS,
-    convert,
-    number,
-)
+from tinytensor.dispatch.elementwise import NUMBERS, convert, number
 from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, register
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import note_joined
 from tinytensor.ops.views.manipulation import clone
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, as_int
-from tinytensor.tensor import Tensor
 
 __all__ = ["pad"]
 
@@ -82,11 +73,8 @@ class Pad(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad without the padding."""
-        g = grads[0]
-        if g is None:
-            return (None,)
-        inner = tuple([n - b - a for n, (b, a) in zip(g.layout.shape, self.widths)])
-        return (getitem(g, _interior(inner, self.widths)),)
+        inner = tuple([n - b - a for n, (b, a) in zip(grads[0].layout.shape, self.widths)])
+        return (getitem(grads[0], _interior(inner, self.widths)),)
 
 
 def _interior(shape: Shape, widths: Widths) -> tuple[slice, ...]:

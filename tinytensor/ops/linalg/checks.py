@@ -9,8 +9,7 @@ import numpy as np
 
 from tinytensor.dispatch.checks import wide
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.op import Spec
-from tinytensor.runtime.cpu.arrays import Array
+from tinytensor.op import Array, Spec
 
 NO_CONVERGENCE = {
     "problem": "has no result",

@@ -6,13 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import together
 from tinytensor.dtypes import parts_of
-from tinytensor.op import Op, Spec, Specs, of_matrices, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, of_matrices, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.comparison import equal
 from tinytensor.ops.linalg.checks import matrices
@@ -21,8 +18,6 @@ from tinytensor.ops.linalg.spectral import svd
 from tinytensor.ops.reductions.min_max import any
 from tinytensor.ops.reductions.reduction import prod
 from tinytensor.ops.views.manipulation import detach, matrix_transpose, unsqueeze
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.tensor import Tensor
 
 __all__ = ["det", "slogdet"]
 

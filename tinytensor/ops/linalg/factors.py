@@ -6,13 +6,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import together
 from tinytensor.errors import ArgumentError, GradError
-from tinytensor.op import Op, Spec, Specs, of_matrices, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, of_matrices, register
 from tinytensor.ops.elementwise.sign_and_complex import conj
 from tinytensor.ops.indexing.masking import tril
 from tinytensor.ops.joining.joining import concat
@@ -20,8 +17,6 @@ from tinytensor.ops.linalg.checks import lapack, matrices
 from tinytensor.ops.linalg.solving import inv, solve
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.views.manipulation import matrix_transpose
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.tensor import Tensor
 
 __all__ = ["cholesky", "qr"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tinytensor.errors import ShapeError
-from tinytensor.op import Spec
+from tinytensor.op import Spec, Tensor
 from tinytensor.ops.elementwise.comparison import greater
 from tinytensor.ops.elementwise.sign_and_complex import abs
 from tinytensor.ops.linalg.checks import matrices
@@ -18,7 +18,6 @@ from tinytensor.ops.reductions.min_max import count_nonzero, max, min, nonempty_
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.views.manipulation import moveaxis, unsqueeze
 from tinytensor.shapes import normalize_axes
-from tinytensor.tensor import Tensor
 
 __all__ = ["matrix_norm", "matrix_rank", "norm", "vector_norm"]
 

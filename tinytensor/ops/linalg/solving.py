@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, aligned, together
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.op import Op, Shapes, Spec, Specs, of_matrices, register, size
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Shapes, Spec, Specs, of_matrices, register, size
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.ops.views.manipulation import cast, detach, expand, matrix_transpose, squeeze, unsqueeze
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import broadcast_shapes
 from tinytensor.tensor import Tensor, from_array, is_tensor
 

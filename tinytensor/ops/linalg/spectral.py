@@ -6,21 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.apply import apply_all
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
-from tinytensor.op import Op, Shapes, Spec, Specs, of_matrices, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Shapes, Spec, Specs, Tensor, of_matrices, register
 from tinytensor.ops.linalg.checks import NO_CONVERGENCE, lapack, matrices
 from tinytensor.ops.matmul.matmul import product
 from tinytensor.ops.reductions.statistics import divide_or_zero
 from tinytensor.ops.views.manipulation import matrix_transpose, unsqueeze
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.tensor import Tensor
 
 __all__ = ["eigh", "eigvalsh", "svd", "svdvals"]
 

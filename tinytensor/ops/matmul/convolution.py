@@ -20,14 +20,17 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tinytensor.autograd.modes import inputs_of, using
+from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, iinfo
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.matmul.matmul import numeric, product
 from tinytensor.ops.reductions.min_max import max
 from tinytensor.ops.reductions.reduction import mean
-from tinytensor.ops.views.manipulation import cast, permute, reshape
+from tinytensor.ops.views.manipulation import cast, permute, reshape, squeeze, unsqueeze
 from tinytensor.ops.views.slicing import windows
 from tinytensor.shapes import Shape, as_int
 from tinytensor.tensor import Tensor
@@ -133,6 +136,8 @@ def _check_channels(what: str, x: Shape, weight: Shape, bias: Shape | None, grou
 
 def _convolve(what: str, x: Tensor, weight: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
     """Convolution over the last n axes; in autocast with operands of 16 bits and one rounding at the end."""
+    if x.ndim == sizes[-1] + 1:  # an image is a batch of one
+        return squeeze(_convolve(what, unsqueeze(x, 0), weight, bias, *sizes), 0)
     x, weight, bias = inputs_of("narrow", x, weight, bias)
     with using(None):
         return _convolved(what, x, weight, bias, *sizes)
@@ -175,10 +180,9 @@ def _convolved(
 
 
 def conv1d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    *,
     stride: Numbers = 1,
     padding: Numbers | str = 0,
     dilation: Numbers = 1,
@@ -189,24 +193,29 @@ def conv1d(
     y[b, o, i] = bias[o] + sum over c and u of weight[o, c, u] * x[b, c, i * stride + u * dilation].
 
     Args:
-        x: shape (B, C_in, L).
+        input: shape (B, C_in, L) or (C_in, L).
         weight: shape (C_out, C_in / groups, K).
+        bias: shape (C_out,), or None.
         padding: zeros at both ends; "valid" is 0; "same" keeps the length, with the odd zero at the end.
 
     Returns:
-        shape (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), the promoted dtype.
+        shape (B, C_out, (L + 2 * padding - dilation * (K - 1) - 1) // stride + 1), or without B; the promoted
+        dtype.
 
     Memory: copies the windows, about K / stride times x, and keeps them if the weight needs a gradient.
     Accuracy: 16-bit floats are computed in float32 and rounded once.
+
+    >>> x = tt.tensor([[[1.0, 2.0, 4.0, 8.0]]])
+    >>> tt.nn.functional.conv1d(x, tt.tensor([[[-1.0, 1.0]]])).tolist()
+    [[[1.0, 2.0, 4.0]]]
     """
-    return _convolve("conv1d", x, weight, bias, stride, padding, dilation, groups, 1)
+    return _convolve("conv1d", input, weight, bias, stride, padding, dilation, groups, 1)
 
 
 def conv2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    *,
     stride: Numbers = 1,
     padding: Numbers | str = 0,
     dilation: Numbers = 1,
@@ -218,20 +227,24 @@ def conv2d(
     weight[o, c, u, v] * x[b, c, i * stride + u * dilation, j * stride + v * dilation].
 
     Args:
-        x: shape (B, C_in, H, W).
+        input: shape (B, C_in, H, W) or (C_in, H, W).
         weight: shape (C_out, C_in / groups, kh, kw).
+        bias: shape (C_out,), or None.
         stride: distance between windows: one number, or (vertical, horizontal), as for the next two.
         padding: zeros on all four sides; "valid" is 0; "same" keeps the size, with odd zeros below and right.
 
     Returns:
         shape (B, C_out, Ho, Wo) with Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1, and Wo
-        likewise; the promoted dtype.
+        likewise, or without B; the promoted dtype.
 
     Memory: copies the windows, about kh * kw / stride² times x, and keeps them if the weight needs a
         gradient.
     Accuracy: 16-bit floats are computed in float32 and rounded once.
+
+    >>> tt.nn.functional.conv2d(tt.ones(1, 4, 4), tt.ones(1, 1, 3, 3)).tolist()
+    [[[9.0, 9.0], [9.0, 9.0]]]
     """
-    return _convolve("conv2d", x, weight, bias, stride, padding, dilation, groups, 2)
+    return _convolve("conv2d", input, weight, bias, stride, padding, dilation, groups, 2)
 
 
 # ---- pooling -----------------------------------------------------------------------------------------------
@@ -264,37 +277,38 @@ def _least(what: str, dtype: DType) -> float:
     """The least value of a dtype, as padding for a maximum; DTypeError for complex dtypes."""
     if dtype.kind == "complex":
         raise DTypeError(
-            f"{what}: x has dtype {dtype}",
-            why="complex numbers have no order",
-            fix="compare absolute values",
+            f"{what}: x has dtype {dtype}", why="complex numbers have no order", fix="compare absolute values"
         )
     return -float("inf") if dtype.is_inexact else iinfo(dtype).min if dtype.kind != "bool" else False
 
 
 def max_pool1d(
-    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+    input: Tensor, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
 ) -> Tensor:
     """The largest element of each window along the last axis.
 
     Args:
-        x: shape (..., L); not complex.
+        input: shape (..., L); not complex.
         stride: distance between windows; None is kernel_size.
         padding: -inf (or the least integer) at both ends; at most half of kernel_size.
 
     Returns:
-        shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x. Tied elements share
-        the gradient evenly.
+        shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x. Tied elements share the
+        gradient evenly.
 
     Memory: keeps x and the result for backward; the windows are a view.
     Differs from: torch.nn.functional.max_pool1d, which gives the whole gradient to the first of the
         tied elements.
+
+    >>> tt.nn.functional.max_pool1d(tt.tensor([[1.0, 5.0, 2.0, 3.0]]), 2).tolist()
+    [[5.0, 3.0]]
     """
-    least = _least("max_pool1d", x.storage.dtype)
-    return max(_pooled("max_pool1d", x, kernel_size, stride, padding, least, 1), axis=0)
+    least = _least("max_pool1d", input.storage.dtype)
+    return max(_pooled("max_pool1d", input, kernel_size, stride, padding, least, 1), axis=0)
 
 
 def max_pool2d(
-    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+    input: Tensor, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
 ) -> Tensor:
     """The largest element of each window over the last two axes.
 
@@ -306,53 +320,75 @@ def max_pool2d(
         x. Tied elements share the gradient evenly.
 
     Memory: keeps x and the result for backward; the windows are a view.
-    Differs from: torch.nn.functional.max_pool2d, which gives the whole gradient to the first of the
-        tied elements.
+    Differs from: torch.nn.functional.max_pool2d, as for `max_pool1d`.
+
+    >>> tt.nn.functional.max_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+    [[[3.0]]]
     """
-    least = _least("max_pool2d", x.storage.dtype)
-    return max(_pooled("max_pool2d", x, kernel_size, stride, padding, least, 2), axis=(0, 1))
+    least = _least("max_pool2d", input.storage.dtype)
+    return max(_pooled("max_pool2d", input, kernel_size, stride, padding, least, 2), axis=(0, 1))
 
 
-def _inexact(what: str, x: Tensor) -> Tensor:
-    """DTypeError unless x is floating or complex: the mean of integers has a fraction."""
+def _mean(
+    what: str, x: Tensor, size: Any, stride: Any, padding: Any, count_include_pad: bool, n: int
+) -> Tensor:
+    """The mean of each window over the last n axes."""
     if not x.storage.dtype.is_inexact:
         raise DTypeError(
             f"{what}: x of shape {x.layout.shape} has dtype {x.storage.dtype}",
             why="the mean of integers has a fraction",
             fix="cast first: x.astype(tt.float32)",
         )
-    return x
+    y = mean(_pooled(what, x, size, stride, padding, 0, n), axis=tuple(range(n)))
+    if count_include_pad:
+        return y
+    ones = constant(np.ones(x.layout.shape, np.float32), float32, x.storage.device)
+    return y / _mean(what, cast(ones, x.storage.dtype), size, stride, padding, True, n)
 
 
 def avg_pool1d(
-    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    *,
+    count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window along the last axis.
 
     Args:
-        padding: zeros at both ends, which count as elements; at most half of kernel_size.
+        padding: zeros at both ends; at most half of kernel_size.
+        count_include_pad: whether these count; else the mean is that of the window's own elements.
 
     Returns:
         shape (..., (L + 2 * padding - kernel_size) // stride + 1), dtype of x.
 
     Memory: nothing is kept for backward; the windows are a view.
+
+    >>> tt.nn.functional.avg_pool1d(tt.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).tolist()
+    [[3.0, 3.0]]
     """
-    return mean(_pooled("avg_pool1d", _inexact("avg_pool1d", x), kernel_size, stride, padding, 0, 1), axis=0)
+    return _mean("avg_pool1d", input, kernel_size, stride, padding, count_include_pad, 1)
 
 
 def avg_pool2d(
-    x: Tensor, kernel_size: Numbers, *, stride: Numbers | None = None, padding: Numbers = 0
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    *,
+    count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window over the last two axes.
+    """The mean of each window over the last two axes; arguments and memory as for `avg_pool1d`.
 
     Args:
-        padding: zeros on all four sides, which count as elements; at most half of kernel_size.
+        kernel_size, stride, padding: a number, or one for each axis.
 
     Returns:
         shape (..., Ho, Wo) with Ho = (H + 2 * padding - kernel_size) // stride + 1, and Wo likewise; dtype of
         x.
 
-    Memory: nothing is kept for backward; the windows are a view.
+    >>> tt.nn.functional.avg_pool2d(tt.arange(4.0).reshape(1, 2, 2), 2).tolist()
+    [[[1.5]]]
     """
-    found = _pooled("avg_pool2d", _inexact("avg_pool2d", x), kernel_size, stride, padding, 0, 2)
-    return mean(found, axis=(0, 1))
+    return _mean("avg_pool2d", input, kernel_size, stride, padding, count_include_pad, 2)

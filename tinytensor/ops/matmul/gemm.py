@@ -20,7 +20,6 @@ from tinytensor.kernels.reduction import need_real
 from tinytensor.layout import Layout
 from tinytensor.runtime.base import Runtime
 from tinytensor.runtime.cuda import cublas
-from tinytensor.runtime.cuda.occupancy import LIMITS
 from tinytensor.shapes import Shape, broadcast_shapes
 
 # ---- sizes and strides -------------------------------------------------------------------------------------
@@ -144,6 +143,8 @@ def tensor_tile(rows: int, columns: int, warp: tuple[int, int], resident: int, a
     from_l2, work = (rows + columns) * LINE, rows * columns * LINE // 2
     in_shared = from_l2 + warps * sum(warp) * LINE
     rate = min(MULTIPLICATIONS, work * SHARED_BYTES / in_shared, work * L2_BYTES / from_l2)
+    from tinytensor.runtime.cuda.occupancy import LIMITS  # imported with the first device
+
     limits = LIMITS[max(known for known in LIMITS if known <= architecture)]
     fit = min(resident, limits.shared // (2 * from_l2 + limits.reserved))
     rate *= (fit + resident) / (2 * resident)  # as in `_rounds`

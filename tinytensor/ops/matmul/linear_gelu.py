@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
@@ -24,7 +21,7 @@ from tinytensor.dispatch.forward import Found, Tangents
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import accumulator
 from tinytensor.kernels.rows import as_rows, need_tensors
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
     GATE_FLOPS,
@@ -39,7 +36,6 @@ from tinytensor.ops.elementwise.gelu import kernels as gates
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import kernels as products
 from tinytensor.ops.matmul.matmul import linear, linear_flops, linear_gradients, linear_spec, linear_tangent
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.tensor import Tensor
 
 __all__ = ["linear_gelu"]

@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved, edge_to
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.backward import edge_to
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
@@ -29,7 +27,7 @@ from tinytensor.dtypes import accumulator, float32, promote
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import reshaped
 from tinytensor.layout import contiguous
-from tinytensor.op import Direct, HostCall, Op, Shapes, Spec, Specs, register, size
+from tinytensor.op import Direct, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import multiply as times
 from tinytensor.ops.matmul.gemm import multiply, sum_columns

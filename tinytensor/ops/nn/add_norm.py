@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import active
 from tinytensor.dispatch.apply import apply, apply_all, run_op
 from tinytensor.dispatch.batching import composed
@@ -23,7 +20,20 @@ from tinytensor.generator import Generator
 from tinytensor.kernels import norms
 from tinytensor.kernels.dropout import Drop
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, fields_of, norm_backward, register, size
+from tinytensor.op import (
+    Grads,
+    HostCall,
+    Needs,
+    Op,
+    Saved,
+    Shapes,
+    Spec,
+    Specs,
+    fields_of,
+    norm_backward,
+    register,
+    size,
+)
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import add_arrays
 from tinytensor.ops.nn.dropout import drop_array, dropped, source_of
@@ -109,7 +119,7 @@ class AddNorm(Op):
     def cuda(self, launch: Launch, *views: Any) -> None:
         total, normed, mean, scale, x, y, weight, bias, stream = views
         operands, drop = (normed, mean, scale, x, weight, bias), Drop(self.p, stream)
-        norms.forward(launch, _name(self.centered), *operands, self.eps, y=y, total=total, drop=drop)
+        norms.forward(launch, self.centered, *operands, self.eps, y=y, total=total, drop=drop)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = dtotal + the gradient of the norm; dy = dropout(dx), by the mask of y, in the dtype of y."""
@@ -188,7 +198,7 @@ class AddNormBackward(Op):
     def cuda(self, launch: Launch, *views: Any) -> None:
         dx, dy, dweight, dbias, more, grad, total, weight, mean, scale, stream = views
         operands = (dx, dweight, dbias, grad, total, weight, mean, scale)
-        norms.backward(launch, _name(self.centered), *operands, more=more, dy=dy, drop=Drop(self.p, stream))
+        norms.backward(launch, self.centered, *operands, more=more, dy=dy, drop=Drop(self.p, stream))
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = more + rstd * (d - average(d) - h * average(d * h)), dweight and dbias."""

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch import copies
-from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dtypes import int64
+from tinytensor.dispatch.apply import apply
+from tinytensor.dispatch.batching import Samples, lifted, together
+from tinytensor.dispatch.launch import Launch, View, write
+from tinytensor.dtypes import float64, int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
 from tinytensor.events import observers
-from tinytensor.kernels.rows import reshaped
-from tinytensor.op import Spec
+from tinytensor.kernels.rows import one_block, reshaped
+from tinytensor.op import Array, Spec
 from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -42,12 +42,40 @@ def check_reduction(what: str, reduction: str) -> None:
         )
 
 
-def reduced(losses: Tensor, targets: Tensor, ignore_index: int, reduction: str) -> Tensor:
-    """The sum of losses of rows, or the mean over those whose target is not ignored."""
+def each_loss(call: Samples) -> Any:
+    """The rule of an op of (scores, targets) for batched operands: the losses of rows, summed per sample."""
+    if call.op.reduction == "none":
+        return together(call)
+    losses, targets = apply(call.op.replace(reduction="none"), *call.given), call.given[1]
     total = sum(losses)
-    if reduction == "sum":
-        return total
-    return total / sum(cast(not_equal(targets, ignore_index), losses.storage.dtype))
+    if call.op.reduction == "mean":
+        total = total / sum(cast(not_equal(targets, call.op.ignore_index), losses.storage.dtype))
+    return lifted(total, call.level)
+
+
+def sum_of_rows(rows: Array, counted: Array, reduction: str) -> Any:
+    """The sum of the losses of rows, or their mean over those that are counted, in float64."""
+    total = np.add.reduce(rows, dtype=np.float64)
+    return total / np.count_nonzero(counted) if reduction == "mean" else total
+
+
+def reduce_on_device(launch: Launch, op: Any, loss: View, rows: View, labels: View) -> None:
+    """The same on a device, by the kernel of the op."""
+    if op.reduction == "none":
+        write(launch.runtime, loss, rows)
+        return
+    args = (loss, rows, labels, labels.size, op.ignore_index, op.reduction == "mean")
+    launch(f"{op.name}_forward_reduce", loss.dtype, grid=1, block=one_block(labels.size), args=args)
+
+
+def factor_on_device(launch: Launch, what: str, op: Any, labels: View) -> View | None:
+    """1 / the number of rows that are not ignored, in float64; None if the losses are not averaged."""
+    if op.reduction != "mean":
+        return None
+    factor = launch.scratch((), float64)
+    args = (factor, labels, labels.size, op.ignore_index)
+    launch(f"{what}_backward_factor", grid=1, block=one_block(labels.size), args=args)
+    return factor
 
 
 def flat_indices(what: str, name: str, indices: Array, size: int, ignore: int | None = None) -> Array:

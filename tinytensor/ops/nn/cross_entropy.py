@@ -7,23 +7,20 @@ no other reference to them exists.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import autocast_dtype
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, composed, lifted, together
+from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.launch import Launch, View, blocks_for, write
+from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant
-from tinytensor.dtypes import accumulator, float64, int64
+from tinytensor.dtypes import accumulator, int64
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
-from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
+from tinytensor.kernels.rows import as_rows, need_tensors, team
+from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Spec, Specs, fields_of, per_input, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import maximum
 from tinytensor.ops.elementwise.comparison import equal, not_equal
@@ -31,9 +28,12 @@ from tinytensor.ops.nn.class_targets import (
     as_int64,
     check_integers,
     check_reduction,
+    each_loss,
+    factor_on_device,
     flat_indices,
     on_device,
-    reduced,
+    reduce_on_device,
+    sum_of_rows,
 )
 from tinytensor.ops.nn.softmax import softmax
 from tinytensor.ops.reductions.reduction import sum
@@ -63,14 +63,6 @@ def _row_weights(counted: Array, reduction: str) -> Array:
     return weights
 
 
-def _cross_entropy_each(call: Samples) -> Any:
-    if call.op.reduction == "none":
-        return together(call)
-    losses = apply(call.op.replace(reduction="none"), *call.given)
-    found = reduced(losses, call.given[1], call.op.ignore_index, call.op.reduction)
-    return lifted(found, call.level)
-
-
 @register
 class CrossEntropy(Op):
     """Hidden outputs, per row: the maximum, and log(sum(exp(x - maximum))). Both are kept, since their sum,
@@ -84,7 +76,7 @@ class CrossEntropy(Op):
     wide: bool
 
     inputs = ("logits", "targets")
-    vmap = _cross_entropy_each
+    vmap = each_loss
     outputs = ("loss", "top", "log")
     saves = ("logits", "targets", "top", "log")
     contiguous = ("logits",)
@@ -120,8 +112,7 @@ class CrossEntropy(Op):
         if self.reduction == "none":
             loss[...] = rows.reshape(loss.shape)
         else:
-            total64 = np.add.reduce(rows, dtype=np.float64)
-            loss[...] = total64 / np.count_nonzero(counted) if self.reduction == "mean" else total64
+            loss[...] = sum_of_rows(rows, counted, self.reduction)
 
     def host(
         self, loss: Array, top: Array | None, log: Array | None, logits: Array, targets: Array
@@ -150,17 +141,35 @@ class CrossEntropy(Op):
         numbers = (count, width, x.strides[0], self.ignore_index, self.label_smoothing, bounds)
         args = (losses, top, log, x, labels, *numbers)
         launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
-        if self.reduction == "none":
-            write(launch.runtime, loss, losses)
-        else:
-            total = (loss, losses, labels, count, self.ignore_index, self.reduction == "mean")
-            launch("cross_entropy_forward_reduce", loss.dtype, grid=1, block=one_block(count), args=total)
+        reduce_on_device(launch, self, loss, losses, labels)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         op = CrossEntropyBackward(
             ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, reduction=self.reduction
         )
         return apply(op, grads[0], saved.logits, saved.targets, saved.top, saved.log), None
+
+
+def _cross_entropy_backward(
+    grad: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    *_: Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+) -> tuple[Tensor]:
+    """CrossEntropyBackward in unfused ops, for double backward; grad may be wider than the logits."""
+    width, dtype = logits.layout.shape[-1], logits.storage.dtype
+    classes = constant(np.arange(width), int64, logits.storage.device)
+    hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
+    target = cast(hit * (1.0 - label_smoothing) + label_smoothing / width, dtype)
+    factor = cast(not_equal(targets, ignore_index), accumulator(dtype))  # (...)
+    if reduction == "mean":
+        factor = factor / maximum(sum(factor), 1.0)
+    g = unsqueeze(grad, -1) if reduction == "none" else grad
+    weights = unsqueeze(cast(factor, g.storage.dtype), -1) * g
+    return (cast((softmax(logits, -1) - target) * weights, dtype),)
 
 
 @register
@@ -172,11 +181,7 @@ class CrossEntropyBackward(Op):
     reduction: str
 
     inputs = ("grad", "logits", "targets", "top", "log")
-    vmap = composed(
-        lambda grad, logits, targets, top, log, **given: _cross_entropy_backward(
-            grad, logits, targets=targets, **given
-        )
-    )
+    vmap = composed(_cross_entropy_backward)
     outputs = ("dlogits",)
     saves = ("grad", "logits", "targets")
     dense = ("grad", "top", "log")
@@ -221,10 +226,7 @@ class CrossEntropyBackward(Op):
     ) -> None:
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
         labels, _ = on_device(launch, "cross_entropy", "targets", targets, width, self.ignore_index)
-        factor = launch.scratch((), float64) if self.reduction == "mean" else None
-        if factor is not None:
-            number = (factor, labels, count, self.ignore_index)
-            launch("cross_entropy_backward_factor", grid=1, block=one_block(count), args=number)
+        factor = factor_on_device(launch, "cross_entropy", self, labels)
         block, per_row = team(width, dtype), self.reduction == "none"
         x, dx = launch.rows(logits, op="cross_entropy", operand="the logits"), launch.rows(dlogits)
         numbers = (
@@ -254,33 +256,9 @@ class CrossEntropyBackward(Op):
             grads,
             needs[:2],
             targets=saved.targets,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            reduction=self.reduction,
+            **fields_of(self),
         )
         return (*found, None, None, None)
-
-
-def _cross_entropy_backward(
-    grad: Tensor,
-    logits: Tensor,
-    *,
-    targets: Tensor,
-    ignore_index: int,
-    label_smoothing: float,
-    reduction: str,
-) -> tuple[Tensor]:
-    """CrossEntropyBackward in unfused ops, for double backward; grad may be wider than the logits."""
-    width, dtype = logits.layout.shape[-1], logits.storage.dtype
-    classes = constant(np.arange(width), int64, logits.storage.device)
-    hit = cast(equal(unsqueeze(cast(targets, int64), -1), classes), accumulator(dtype))  # (..., V)
-    target = cast(hit * (1.0 - label_smoothing) + label_smoothing / width, dtype)
-    factor = cast(not_equal(targets, ignore_index), accumulator(dtype))  # (...)
-    if reduction == "mean":
-        factor = factor / maximum(sum(factor), 1.0)
-    g = unsqueeze(grad, -1) if reduction == "none" else grad
-    weights = unsqueeze(cast(factor, g.storage.dtype), -1) * g
-    return (cast((softmax(logits, -1) - target) * weights, dtype),)
 
 
 def cross_entropy(

@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import sampling
 from tinytensor.dispatch.checks import floating
@@ -19,12 +16,10 @@ from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
 from tinytensor.kernels.dropout import Drop, add_dropped, odds
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import HostCall, Op, Spec, Specs, register
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, Tensor, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
 from tinytensor.random_streams import Stream
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.tensor import Tensor
 
 __all__ = ["dropout"]
 

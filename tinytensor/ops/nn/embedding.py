@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, lifted
 from tinytensor.dispatch.checks import floating
@@ -19,14 +16,12 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import int64
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
-from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, Tensor, per_input, register
 from tinytensor.ops.elementwise.comparison import less, where
 from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.nn.class_targets import as_int64, check_integers, flat_indices, on_device
 from tinytensor.ops.views.manipulation import reshape
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.tensor import Tensor
 
 __all__ = ["embedding"]
 

@@ -8,9 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import Samples, composed
 from tinytensor.dispatch.checks import floating, same_dtype
@@ -21,8 +18,11 @@ from tinytensor.errors import ShapeError
 from tinytensor.kernels import norms
 from tinytensor.kernels.rows import as_rows, need_tensors
 from tinytensor.op import (
+    Grads,
     HostCall,
+    Needs,
     Op,
+    Saved,
     Spec,
     Specs,
     fields_of,
@@ -129,7 +129,7 @@ class Norm(Op):
     def cuda(self, launch: Launch, *views: Any) -> None:
         y, mean, rstd, x, weight, bias = views
         if y.size or rstd is not None:
-            norms.forward(launch, self.name, y, mean, rstd, x, weight, bias, self.eps)
+            norms.forward(launch, self.centered, y, mean, rstd, x, weight, bias, self.eps)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         x, weight, mean, rstd = saved.x, saved.weight, saved.mean, saved.rstd
@@ -159,7 +159,7 @@ class NormBackward(Op):
 
     @staticmethod
     def vmap(call: Samples) -> Any:
-        """By ordinary ops."""
+        """Compute by other ops."""
         return composed(partial(_backward_by_ops, op=call.op))(call)
 
     def infer(self, grad: Spec, x: Spec, weight: Spec | None, mean: Spec | None, rstd: Spec) -> Specs:
@@ -188,7 +188,7 @@ class NormBackward(Op):
     host_bf16 = host
 
     def cuda(self, launch: Launch, *views: Any) -> None:
-        norms.backward(launch, self.of.name, *views)
+        norms.backward(launch, self.of.centered, *views)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """Double backward of dx = rstd * (d - average(d) - h * average(d * h)), dweight and dbias; without

@@ -6,39 +6,48 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import inputs_of
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import Samples, lifted, together
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.forward import same_op
-from tinytensor.dispatch.launch import Launch, View, blocks_for, write
-from tinytensor.dtypes import accumulator, float64
+from tinytensor.dispatch.launch import Launch, View, blocks_for
+from tinytensor.dtypes import accumulator
 from tinytensor.errors import ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, one_block, team
-from tinytensor.op import Op, Spec, Specs, fields_of, register
+from tinytensor.kernels.rows import as_rows, need_tensors, team
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, Tensor, fields_of, register
 from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.elementwise.exponential import softplus
 from tinytensor.ops.nn.class_targets import (
     check_integers,
     check_reduction,
+    each_loss,
+    factor_on_device,
     flat_indices,
     on_device,
-    reduced,
+    reduce_on_device,
+    sum_of_rows,
 )
 from tinytensor.ops.reductions.reduction import mean, sum
 from tinytensor.ops.views.manipulation import cast, expand, reshape
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor
 
 __all__ = ["bce_with_logits", "mse_loss", "nll_loss"]
 
 
-def _reduce(loss: Tensor, reduction: str) -> Tensor:
-    return mean(loss) if reduction == "mean" else sum(loss) if reduction == "sum" else loss
+def reduced(what: str, losses: Tensor, reduction: str) -> Tensor:
+    """The mean or the sum of the losses, or the losses."""
+    check_reduction(what, reduction)
+    return mean(losses) if reduction == "mean" else sum(losses) if reduction == "sum" else losses
+
+
+def same_shape(what: str, x: Tensor, targets: Tensor) -> None:
+    """ShapeError unless the shapes are equal; PyTorch warns here, or refuses, too."""
+    if x.layout.shape != targets.layout.shape:
+        raise ShapeError(
+            f"{what}: shapes {x.layout.shape} and {targets.layout.shape} differ",
+            why="each prediction has one target; broadcasting here is nearly always a mistake",
+            fix="reshape or expand one of them to the shape of the other",
+        )
 
 
 def _pick(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array, Array]:
@@ -46,14 +55,6 @@ def _pick(targets: Array, classes: int, ignore_index: int) -> tuple[Array, Array
     labels = flat_indices("nll_loss", "targets", targets, classes, ignore_index)
     counted = labels != ignore_index
     return np.flatnonzero(counted), labels[counted], counted
-
-
-def _nll_each(call: Samples) -> Any:
-    if call.op.reduction == "none":
-        return together(call)
-    losses = apply(call.op.replace(reduction="none"), *call.given)
-    found = reduced(losses, call.given[1], call.op.ignore_index, call.op.reduction)
-    return lifted(found, call.level)
 
 
 @register
@@ -65,7 +66,7 @@ class NllLoss(Op):
     shape: Shape
 
     inputs = ("log_probs", "targets")
-    vmap = _nll_each
+    vmap = each_loss
     jvp = same_op
     outputs = ("loss",)
     saves = ("targets",)
@@ -92,8 +93,7 @@ class NllLoss(Op):
             flat[counted] = -picked
             loss[...] = flat.reshape(loss.shape)
         else:
-            total = -np.add.reduce(picked, dtype=np.float64)
-            loss[...] = total / np.float64(len(rows)) if self.reduction == "mean" else total
+            loss[...] = sum_of_rows(-picked, counted, self.reduction)
 
     def cuda(self, launch: Launch, loss: View, log_probs: View, targets: View) -> None:
         dtype, count = log_probs.dtype, targets.size
@@ -101,11 +101,7 @@ class NllLoss(Op):
         losses = launch.scratch(targets.shape, accumulator(dtype))
         args = (losses, log_probs, labels, count, self.shape[-1], self.ignore_index, bounds)
         launch("nll_loss_forward", dtype, grid=blocks_for(count, 256), args=args)
-        if self.reduction == "none":
-            write(launch.runtime, loss, losses)
-        else:
-            total = (loss, losses, labels, count, self.ignore_index, self.reduction == "mean")
-            launch("nll_loss_forward_reduce", dtype, grid=1, block=one_block(count), args=total)
+        reduce_on_device(launch, self, loss, losses, labels)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dlog_probs = -grad * the row's weight at the target of each row, 0 elsewhere."""
@@ -113,7 +109,7 @@ class NllLoss(Op):
 
 
 def _nll_backward_each(call: Samples) -> Any:
-    """By the gradients of single losses: a mean divides them by the number of targets of its sample."""
+    """Gradients of single losses; a mean divides them by the number of targets of its sample."""
     if call.op.reduction == "none":
         return together(call)
     grad, targets = call.given
@@ -150,14 +146,7 @@ class NllLossBackward(Op):
     def cuda(self, launch: Launch, dlog_probs: View, grad: View, targets: View) -> None:
         count, width, dtype = targets.size, self.shape[-1], grad.dtype
         labels, _ = on_device(launch, "nll_loss", "targets", targets, width, self.ignore_index)
-        factor = launch.scratch((), float64) if self.reduction == "mean" else None
-        if factor is not None:
-            launch(
-                "nll_loss_backward_factor",
-                grid=1,
-                block=one_block(count),
-                args=(factor, labels, count, self.ignore_index),
-            )
+        factor = factor_on_device(launch, "nll_loss", self, labels)
         block = team(width, dtype)
         args = (dlog_probs, grad, labels, factor, count, width, self.reduction == "none", self.ignore_index)
         launch("nll_loss_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
@@ -191,28 +180,22 @@ def nll_loss(
     return apply(NllLoss(ignore_index=ignore_index, reduction=reduction, shape=shape), log_probs, targets)
 
 
-def _same_shape(what: str, x: Tensor, targets: Tensor) -> None:
+def _check_pair(what: str, x: Tensor, targets: Tensor) -> None:
     need_tensors(what, x, targets)
     floating(what, Spec(x.layout.shape, x.storage.dtype))
-    if x.layout.shape != targets.layout.shape:
-        raise ShapeError(
-            f"{what}: shapes {x.layout.shape} and {targets.layout.shape} differ",
-            why="each prediction has one target; broadcasting here is nearly always a mistake",
-            fix="reshape or expand one of them to the shape of the other",
-        )
+    same_shape(what, x, targets)
 
 
-def mse_loss(x: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Mean square error: (x - targets)**2.
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of (input - target)², of equal shapes; the target may require a gradient, too.
 
-    Args:
-        targets: the same shape; may require a gradient, too.
+    >>> tt.nn.functional.mse_loss(tt.tensor([1.0, 2.0]), tt.tensor([1.0, 4.0])).item()
+    2.0
     """
-    check_reduction("mse_loss", reduction)
-    x, targets = inputs_of("wide", x, targets)
-    _same_shape("mse_loss", x, targets)
-    d = x - targets
-    return _reduce(d * d, reduction)
+    input, target = inputs_of("wide", input, target)
+    _check_pair("mse_loss", input, target)
+    d = input - target
+    return reduced("mse_loss", d * d, reduction)
 
 
 def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -225,7 +208,6 @@ def bce_with_logits(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
 
     Accuracy: softplus neither overflows nor underflows, so logits may have any magnitude.
     """
-    check_reduction("bce_with_logits", reduction)
-    _same_shape("bce_with_logits", logits, targets)
+    _check_pair("bce_with_logits", logits, targets)
     logits, targets = inputs_of("wide", logits, targets)
-    return _reduce(softplus(logits) - logits * targets, reduction)
+    return reduced("bce_with_logits", softplus(logits) - logits * targets, reduction)

@@ -8,9 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
@@ -18,16 +15,14 @@ from tinytensor.dispatch.forward import Found, Tangents, symmetric
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.errors import ArgumentError
 from tinytensor.kernels.rows import need_tensors, team
-from tinytensor.op import HostCall, Op, Spec, Specs, register
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, Tensor, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.reductions.reduction import sum
 from tinytensor.ops.reductions.summing import kept_sum
 from tinytensor.ops.views.manipulation import astype
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.shapes import normalize_axis
-from tinytensor.tensor import Tensor
 
 __all__ = ["log_softmax", "softmax"]
 

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.modes import grad_enabled, no_grad
 from tinytensor.config import config
 from tinytensor.device import Device, as_device, cpu
@@ -32,13 +29,12 @@ from tinytensor.dtypes import accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
 from tinytensor.layout import Layout
-from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.power import sqrt, square
 from tinytensor.ops.inplace import copy_
 from tinytensor.ops.optim.multi_tensor import CHUNK, addresses, by_dtype, table_of
 from tinytensor.ops.reductions import reduction
 from tinytensor.ops.views.manipulation import cast, copied, detach
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import capturing, graphs
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor, arr, empty, from_array, is_tensor, wrap

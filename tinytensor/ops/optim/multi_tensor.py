@@ -20,11 +20,10 @@ from tinytensor.dtypes import DType, float32, float64, int32, int64
 from tinytensor.errors import GradError, ShapeError
 from tinytensor.events import observers
 from tinytensor.kernels.rows import need_tensors
-from tinytensor.op import Spec
+from tinytensor.op import Array, Spec
 from tinytensor.ops.inplace import check_target, copy_
 from tinytensor.ops.views.manipulation import cast, cast_by, record_cast
 from tinytensor.runtime import runtime_of
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor, arr, empty, is_tensor
 

@@ -6,8 +6,6 @@ from functools import partial
 
 import numpy as np
 
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.cpu import run_plain
@@ -15,12 +13,10 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import float32, uint8
 from tinytensor.errors import DTypeError, ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Shapes, Spec, Specs, Tensor, register, size
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, dequantized, kind_of, packed_rows
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
-from tinytensor.tensor import Tensor
 
 __all__ = ["dequantize", "quantize", "quantized_embedding"]
 

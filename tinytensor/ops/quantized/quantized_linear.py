@@ -7,9 +7,6 @@ from math import prod
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
@@ -17,7 +14,7 @@ from tinytensor.dtypes import float32, int8
 from tinytensor.errors import ShapeError
 from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
 from tinytensor.layout import contiguous
-from tinytensor.op import HostCall, Op, Shapes, Spec, Specs, register, size
+from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.matmul.gemm import multiply
 from tinytensor.ops.matmul.matmul import matmul
 from tinytensor.ops.quantized.dequantize import (
@@ -29,7 +26,6 @@ from tinytensor.ops.quantized.dequantize import (
 )
 from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, ROUNDED, rounded_product
 from tinytensor.ops.views.manipulation import cast
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.kernels import HostKernels
 from tinytensor.tensor import Tensor
 

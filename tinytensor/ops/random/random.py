@@ -19,10 +19,9 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_ty
 from tinytensor.dtypes import DType, as_dtype, finfo, float16, float32, float64, iinfo, int64
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Array, Op, Spec, Specs, register
 from tinytensor.ops.random import philox
 from tinytensor.random_streams import Stream
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import Shape, as_int, check_shape
 from tinytensor.tensor import Tensor, is_tensor
 
@@ -95,13 +94,7 @@ class Normal(Op):
 
     def cuda(self, launch: Launch, y: View, stream: Stream) -> None:
         _launch_fill(
-            launch,
-            "normal_forward",
-            y,
-            stream,
-            self.mean,
-            self.std,
-            (self.mean, self.std) == (0.0, 1.0),
+            launch, "normal_forward", y, stream, self.mean, self.std, (self.mean, self.std) == (0.0, 1.0)
         )
 
 
@@ -123,14 +116,7 @@ class Randint(Op):
         y[...] = philox.randint(*stream, self.low, self.high, y.size).reshape(y.shape)
 
     def cuda(self, launch: Launch, y: View, stream: Stream) -> None:
-        _launch_fill(
-            launch,
-            "randint_forward",
-            y,
-            stream,
-            self.low,
-            (self.high - self.low) % (1 << 64),
-        )
+        _launch_fill(launch, "randint_forward", y, stream, self.low, (self.high - self.low) % (1 << 64))
 
 
 def generator_of(generator: Generator | None, what: str) -> Generator:

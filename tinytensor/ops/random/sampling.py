@@ -22,12 +22,11 @@ from tinytensor.generator import Generator
 from tinytensor.kernels.reduction import power_of_two
 from tinytensor.kernels.sorting import BLOCK_ITEMS, FEW, TILE, launch_sort
 from tinytensor.layout import contiguous
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Op, Spec, Specs, per_input, register
 from tinytensor.ops.random import philox
 from tinytensor.ops.random.random import device_of, generator_of
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.random_streams import Stream
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, check_shape
 from tinytensor.tensor import Tensor, is_tensor
 

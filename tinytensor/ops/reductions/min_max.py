@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, together
+from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.launch import Launch, View, elementwise
-from tinytensor.dtypes import accumulator, bool_, int64
+from tinytensor.dtypes import DType, accumulator, bool_, int64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.kernels.reduction import launch_reduction, with_kept_axes
-from tinytensor.op import Direct, Op, Spec, Specs, register
-from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
-from tinytensor.ops.reductions.reduction import reduced_axes, spread
-from tinytensor.ops.reductions.summing import (
-    add_up,
-    reduce_short,
+from tinytensor.kernels.reduction import (
+    Reduction,
+    launch_reduction,
     reduced_count,
     reduced_shape,
-    short_rows,
+    with_kept_axes,
 )
-from tinytensor.ops.views.manipulation import detach, reshape
+from tinytensor.op import Direct, Grads, Needs, Op, Saved, Spec, Specs, Tensor, register
+from tinytensor.ops.reductions.blocks import BLOCK, by_blocks, worth_blocks
+from tinytensor.ops.reductions.reduction import reduced_axes, spread
+from tinytensor.ops.reductions.summing import ALL_AXES, add_up, reduce_short, short_rows
+from tinytensor.ops.views.manipulation import detach
 from tinytensor.runtime.cpu.arrays import Array, blocks, copy_into, scratch
 from tinytensor.shapes import Shape, normalize_axis
-from tinytensor.tensor import Tensor
 
 __all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "min"]
 
 Axes = tuple[int, ...]
 AxisLike = int | Sequence[int] | None
-
-
-def ordered_input(what: str, x: Spec) -> None:
-    """Raise DTypeError for complex input, which has no order."""
-    if x.dtype.kind == "complex":
-        raise DTypeError(
-            f"{what}: the input of shape {x.shape} has dtype {x.dtype}",
-            why="complex numbers have no order",
-            fix="compare their absolute values: tt.abs(x)",
-        )
 
 
 def nonempty_input(what: str, shape: Shape, axes: Axes) -> None:
@@ -61,22 +46,27 @@ def nonempty_input(what: str, shape: Shape, axes: Axes) -> None:
 # ---- values ------------------------------------------------------------------------------------------------
 
 
-class Extreme(Op):
-    """Base class of max and min; ties share the gradient evenly."""
+class Ordering(Reduction):
+    """Base class of reductions that compare elements."""
 
-    axes: Axes
-    keepdims: bool
-
-    inputs = ("x",)
-    vmap = together
-    saves = ("x", "y")
-    ufunc: ClassVar[np.ufunc]
     flops = 0.0
 
-    def infer(self, x: Spec) -> Specs:
-        ordered_input(self.name, x)
+    def result(self, x: Spec) -> DType:
+        if x.dtype.kind == "complex":
+            raise DTypeError(
+                f"{self.name}: the input of shape {x.shape} has dtype {x.dtype}",
+                why="complex numbers have no order",
+                fix="compare their absolute values: tt.abs(x)",
+            )
         nonempty_input(self.name, x.shape, self.axes)
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
+        return x.dtype
+
+
+class Extreme(Ordering):
+    """Base class of max and min; ties share the gradient evenly."""
+
+    saves = ("x", "y")
+    ufunc: ClassVar[np.ufunc]
 
     def direct(self, x: Spec) -> Direct:
         reduce = self.ufunc.reduce
@@ -97,13 +87,8 @@ class Extreme(Op):
         else:
             self.ufunc.reduce(x, self.axes, out=y, keepdims=self.keepdims)
 
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, type(self).__name__, y, x, self.axes)
-
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad / n at each of the n elements that equal the extreme, 0 at the others."""
-        if grads[0] is None:
-            return (None,)
         x = saved.x
         share = apply(TieShare(axes=self.axes), detach(x), detach(saved.y))
         return (spread(grads[0], x.layout.shape, self.axes) * share,)
@@ -198,48 +183,29 @@ def _axes(x: Tensor, axis: AxisLike, what: str) -> Axes:
 # ---- indices -----------------------------------------------------------------------------------------------
 
 
-def _places_each(call: Samples) -> Any:
-    if call.op.axis is not None:
-        return together(call)
-    (x,), keepdims = call.values(), call.op.keepdims
-    size, *shape = x.layout.shape
-    found = call.run(reshape(x, (size, prod(shape))), axis=1, keepdims=False)
-    return reshape(found, (size, *(1,) * len(shape) * keepdims))
-
-
-class Place(Op):
+class Place(Ordering):
     """Base class of argmax and argmin: the first of ties, or the first nan."""
 
-    axis: int | None
-    keepdims: bool
-
-    inputs = ("x",)
-    vmap = _places_each
     function: ClassVar[Any]
-    flops = 0.0
 
-    def infer(self, x: Spec) -> Specs:
-        axes = tuple(range(x.ndim)) if self.axis is None else (self.axis,)
-        ordered_input(self.name, x)
-        nonempty_input(self.name, x.shape, axes)
-        return (Spec(reduced_shape(x.shape, axes, self.keepdims), int64),)
+    def result(self, x: Spec) -> DType:
+        super().result(x)
+        return int64
 
     def cpu(self, y: Array, x: Array) -> None:
-        if self.axis is None or x.ndim == 1 or not worth_blocks(x) or x.shape[self.axis] > BLOCK:
-            self.function(x, self.axis, out=y, keepdims=self.keepdims)
+        shape, n = reduced_shape(x.shape, self.axes, False), reduced_count(x.shape, self.axes)
+        lines = np.moveaxis(x, self.axes, range(-len(self.axes), 0)).reshape(*shape, n)
+        places = y.reshape(shape)
+        if not shape or not worth_blocks(x) or n > BLOCK:
+            self.function(lines, -1, out=places)
             return
-        lines, places = (
-            np.moveaxis(x, self.axis, -1),
-            y.reshape(x.shape[: self.axis] + x.shape[self.axis + 1 :]),
-        )
         for at in blocks(lines.shape):
             block = scratch("argmax", lines[at].shape, x.dtype)
             copy_into(block, lines[at])
             self.function(block, -1, out=places[at])
 
     def cuda(self, launch: Launch, y: View, x: View) -> None:
-        axes = tuple(range(x.ndim)) if self.axis is None else (self.axis,)
-        launch_reduction(launch, type(self).__name__, y, x, axes, in_order=True)
+        launch_reduction(launch, type(self).__name__, y, x, self.axes, in_order=True)
 
 
 @register
@@ -264,8 +230,7 @@ def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
     >>> tt.tensor([[1, 9], [9, 9]]).argmax(axis=1).tolist()
     [1, 0]
     """
-    at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmax")
-    return apply(Argmax(axis=at, keepdims=keepdims), detach(x))
+    return apply(Argmax(axes=_one_axis(x, axis, "argmax"), keepdims=keepdims), detach(x))
 
 
 def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -277,32 +242,28 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
     >>> tt.tensor([[1, 9], [9, 0]]).argmin().item()
     3
     """
-    at = None if axis is None else normalize_axis(axis, len(x.layout.shape), "argmin")
-    return apply(Argmin(axis=at, keepdims=keepdims), detach(x))
+    return apply(Argmin(axes=_one_axis(x, axis, "argmin"), keepdims=keepdims), detach(x))
+
+
+def _one_axis(x: Tensor, axis: int | None, what: str) -> Axes:
+    ndim = len(x.layout.shape)
+    return ALL_AXES[ndim] if axis is None else (normalize_axis(axis, ndim, what),)
 
 
 # ---- logical reductions ------------------------------------------------------------------------------------
 
 
-class Truth(Op):
+class Truth(Reduction):
     """Base class of any and all; nan counts as nonzero."""
 
-    axes: Axes
-    keepdims: bool
-
-    inputs = ("x",)
-    vmap = together
     ufunc: ClassVar[np.ufunc]
     flops = 0.0
 
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), bool_),)
+    def result(self, x: Spec) -> DType:
+        return bool_
 
     def cpu(self, y: Array, x: Array) -> None:
         self.ufunc.reduce(x, self.axes, out=y, keepdims=self.keepdims)
-
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, type(self).__name__, y, x, self.axes)
 
 
 @register
@@ -316,22 +277,14 @@ class AllTrue(Truth):
 
 
 @register
-class CountNonzero(Op):
-    axes: Axes
-    keepdims: bool
-
-    inputs = ("x",)
-    vmap = together
+class CountNonzero(Reduction):
     flops = 0.0
 
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), int64),)
+    def result(self, x: Spec) -> DType:
+        return int64
 
     def cpu(self, y: Array, x: Array) -> None:
         y[...] = np.count_nonzero(x, self.axes, keepdims=self.keepdims)
-
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, "CountNonzero", y, x, self.axes)
 
 
 def any(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:

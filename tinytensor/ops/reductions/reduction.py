@@ -7,33 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.forward import same_op
-from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.views import ViewOp, known_view, viewed
-from tinytensor.dtypes import as_dtype
+from tinytensor.dtypes import DType, as_dtype
 from tinytensor.errors import DTypeError
 from tinytensor.events import observers
-from tinytensor.kernels.reduction import launch_reduction
+from tinytensor.kernels.reduction import Reduction, reduced_count, reduced_shape
 from tinytensor.layout import SMALL, Layout, contiguous
-from tinytensor.op import Direct, Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Direct, Grads, Needs, Saved, Spec, per_input, register
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.reductions.scan import cumulative_prod, total_dtype
-from tinytensor.ops.reductions.summing import (
-    ALL_AXES,
-    add_up,
-    reduced_count,
-    reduced_shape,
-    small_sum,
-)
+from tinytensor.ops.reductions.summing import ALL_AXES, add_up, small_sum
 from tinytensor.ops.views.manipulation import cast, flip, permute, reshape, sum_to
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.runtime.cpu.graph import graphs
 from tinytensor.shapes import Shape, normalize_axes
 from tinytensor.tensor import Tensor, arr, from_array
@@ -67,7 +55,7 @@ class Spread(ViewOp):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dgrad = the sum of the gradient over the axes along which grad was repeated."""
-        return (None if grads[0] is None else reshape(sum_to(grads[0], self.kept), self.shape_in),)
+        return (reshape(sum_to(grads[0], self.kept), self.shape_in),)
 
 
 def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
@@ -90,19 +78,15 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
 
 
 @register
-class Sum(Op):
-    axes: Axes
-    keepdims: bool
+class Sum(Reduction):
     shape: Shape
 
-    inputs = ("x",)
-    vmap = together
     jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), total_dtype(x.dtype)),)
+    def result(self, x: Spec) -> DType:
+        return total_dtype(x.dtype)
 
     def direct(self, x: Spec) -> Direct | None:
         return small_sum(x, self.axes, self.keepdims)
@@ -110,34 +94,30 @@ class Sum(Op):
     def cpu(self, y: Array, x: Array) -> None:
         add_up(y, x, self.axes)
 
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, "Sum", y, x, self.axes)
-
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, repeated over the summed elements."""
-        return (None if grads[0] is None else spread(grads[0], self.shape, self.axes),)
+        return (spread(grads[0], self.shape, self.axes),)
 
 
 @register
-class Mean(Op):
-    axes: Axes
-    keepdims: bool
+class Mean(Reduction):
     shape: Shape
 
-    inputs = ("x",)
-    vmap = together
     jvp = same_op
     flops = per_input(1.0)
     autocast = "wide"
 
-    def infer(self, x: Spec) -> Specs:
+    def scalar(self, shape: Shape) -> float:
+        return reduced_count(shape, self.axes)
+
+    def result(self, x: Spec) -> DType:
         if not x.dtype.is_inexact:
             raise DTypeError(
                 f"mean: the input of shape {x.shape} has dtype {x.dtype}",
                 why="the mean of integers is not an integer in general",
                 fix="cast first: x.astype(tt.float32).mean()",
             )
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
+        return x.dtype
 
     def direct(self, x: Spec) -> Direct | None:
         total, n = small_sum(x, self.axes, self.keepdims), reduced_count(self.shape, self.axes)
@@ -147,15 +127,10 @@ class Mean(Op):
         add_up(y, x, self.axes)
         y /= reduced_count(self.shape, self.axes)  # nan for empty axes
 
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, "Mean", y, x, self.axes, scalar=reduced_count(self.shape, self.axes))
-
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad / n, repeated over the n averaged elements."""
         n = reduced_count(self.shape, self.axes)
-        return (
-            None if grads[0] is None else spread(grads[0] * (1.0 / n if n else 0.0), self.shape, self.axes),
-        )
+        return (spread(grads[0] * (1.0 / n if n else 0.0), self.shape, self.axes),)
 
 
 def sum(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -201,32 +176,21 @@ def mean(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
 
 
 @register
-class Prod(Op):
-    axes: Axes
-    keepdims: bool
-    shape: Shape
-
-    inputs = ("x",)
-    vmap = together
+class Prod(Reduction):
     saves = ("x",)
     flops = per_input(1.0)
     autocast = "wide"
 
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), total_dtype(x.dtype)),)
+    def result(self, x: Spec) -> DType:
+        return total_dtype(x.dtype)
 
     def cpu(self, y: Array, x: Array) -> None:
         np.multiply.reduce(x, self.axes, out=y, keepdims=self.keepdims, dtype=y.dtype)
 
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, "Prod", y, x, self.axes)
-
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * the product of all other elements, without a division."""
-        g = grads[0]
-        return (
-            None if g is None else spread(g, self.shape, self.axes) * _product_of_others(saved.x, self.axes),
-        )
+        x = saved.x
+        return (spread(grads[0], x.layout.shape, self.axes) * _product_of_others(x, self.axes),)
 
 
 def _product_of_others(x: Tensor, axes: Axes) -> Tensor:
@@ -268,4 +232,4 @@ def prod(x: Tensor, axis: AxisLike = None, keepdims: bool = False, *, dtype: Any
         wanted = as_dtype(dtype, "prod")
         return cast(prod(cast(x, wanted), axis, keepdims), wanted)
     axes = reduced_axes(x, axis, "prod")
-    return apply(Prod(axes=axes, keepdims=keepdims, shape=x.layout.shape), x)
+    return apply(Prod(axes=axes, keepdims=keepdims), x)

@@ -6,24 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.forward import same_op
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, per_input, register
 from tinytensor.ops.indexing.indexing import getitem
 from tinytensor.ops.joining.joining import concat, roll
 from tinytensor.ops.joining.padding import pad
 from tinytensor.ops.reductions.scan_launch import launch_scan
 from tinytensor.ops.views.manipulation import cast, flip
-from tinytensor.runtime.cpu.arrays import Array
 from tinytensor.shapes import as_int, normalize_axis
-from tinytensor.tensor import Tensor
 
 __all__ = ["cumulative_prod", "cumulative_sum", "diff"]
 
@@ -69,8 +64,7 @@ class CumulativeSum(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = sum of grad[i] over i >= k; in reverse over i <= k."""
-        g = grads[0]
-        return (None if g is None else apply(CumulativeSum(axis=self.axis, reverse=not self.reverse), g),)
+        return (apply(self.replace(reverse=not self.reverse), grads[0]),)
 
 
 @register
@@ -101,8 +95,6 @@ class CumulativeProd(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[k] = y[k-1] * r[k], where r[k] = x[k+1] * r[k+1] + grad[k] and y[-1] = 1."""
-        if grads[0] is None:
-            return (None,)
         before = _shifted(saved.y, self.axis, 1)
         return (before * _recurrence_from_the_end(saved.x, grads[0], self.axis),)
 
@@ -130,8 +122,6 @@ class Recurrence(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """With r[k] = a[k+1] * r[k+1] + grad[k]: da[k] = r[k] * s[k-1], db = r."""
-        if grads[0] is None:
-            return None, None
         r = _recurrence_from_the_end(saved.a, grads[0], self.axis)
         return r * _shifted(saved.s, self.axis, 0) if needs[0] else None, r
 

@@ -12,14 +12,7 @@ from typing import NamedTuple
 
 from tinytensor.dispatch.launch import Launch, View, blocks_for, merge, plan_caches
 from tinytensor.dtypes import int8
-from tinytensor.kernels.reduction import (
-    BLOCKS,
-    INT_MAX,
-    THREADS,
-    need_real,
-    power_of_two,
-    unrolled_rank,
-)
+from tinytensor.kernels.reduction import BLOCKS, INT_MAX, THREADS, need_real, power_of_two, unrolled_rank
 from tinytensor.layout import Layout
 
 STATE_BYTES = 16  # size of the largest State

@@ -6,9 +6,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply, apply_all
 from tinytensor.dispatch.batching import composed, together
@@ -17,7 +14,7 @@ from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import DType, float32, int64, promote
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.kernels.sorting import launch_sort
-from tinytensor.op import Op, Spec, Specs, register
+from tinytensor.op import Grads, Needs, Op, Saved, Spec, Specs, Tensor, register
 from tinytensor.ops.elementwise.arithmetic import minimum
 from tinytensor.ops.elementwise.comparison import (
     isnan,
@@ -35,7 +32,6 @@ from tinytensor.ops.indexing.selection import pick
 from tinytensor.ops.views.manipulation import cast, detach, reshape
 from tinytensor.runtime.cpu.arrays import Array, copy_into
 from tinytensor.shapes import Shape, as_int, normalize_axis
-from tinytensor.tensor import Tensor
 
 __all__ = [
     "argsort",
@@ -109,7 +105,7 @@ class Sort(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[order[i]] = grad[i]."""
-        return (None if grads[0] is None else _put_back(grads[0], saved.order, self.axis, self.shape),)
+        return (_put_back(grads[0], saved.order, self.axis, self.shape),)
 
 
 @register
@@ -181,7 +177,7 @@ class Topk(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx[indices[i]] = grad[i], 0 elsewhere."""
-        return (None if grads[0] is None else _put_back(grads[0], saved.indices, self.axis, self.shape),)
+        return (_put_back(grads[0], saved.indices, self.axis, self.shape),)
 
 
 def _by_bisection(x1: Tensor, x2: Tensor, *, side: Literal["left", "right"]) -> Tensor:

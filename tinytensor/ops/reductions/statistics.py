@@ -7,41 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.elementwise import (
-    Elementwise,
-)
+from tinytensor.dispatch.elementwise import Elementwise
 from tinytensor.dispatch.launch import Launch, View
-from tinytensor.dtypes import accumulator
+from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.kernels.reduction import launch_reduction
-from tinytensor.op import Op, Spec, Specs, per_input, register
+from tinytensor.kernels.reduction import Reduction, launch_reduction, reduced_count, reduced_shape
+from tinytensor.op import Array, Grads, Needs, Saved, Shape, Spec, Tensor, per_input, register
 from tinytensor.ops.elementwise.comparison import isfinite, where
 from tinytensor.ops.elementwise.exponential import exp
 from tinytensor.ops.elementwise.power import pow
 from tinytensor.ops.elementwise.sign_and_complex import abs, sign
 from tinytensor.ops.reductions.min_max import count_nonzero, max, min, nonempty_input
 from tinytensor.ops.reductions.reduction import mean, reduced_axes, spread, sum
-from tinytensor.ops.reductions.summing import (
-    ALL_AXES,
-    add_up,
-    reduced_count,
-    reduced_shape,
-    sum_rows,
-)
+from tinytensor.ops.reductions.summing import ALL_AXES, add_up, sum_rows
 from tinytensor.ops.views.manipulation import cast, detach
-from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.shapes import Shape
-from tinytensor.tensor import Tensor
 
 __all__ = ["logsumexp", "matrix_norm", "std", "var", "vector_norm"]
 
@@ -116,103 +101,57 @@ def divide_or_zero(a: Tensor, b: Tensor) -> Tensor:
 # ---- variance ----------------------------------------------------------------------------------------------
 
 
-def _variance(y: Array, x: Array, axes: Axes, correction: float) -> None:
-    """Two-pass variance: the mean, then the squared distances from it."""
-    n = reduced_count(x.shape, axes)
-    y = _kept(y, x, axes)
-    middle = np.empty_like(y)
-    add_up(middle, x, axes)
-    middle /= n
-    _sum_terms(y, x, axes, _squared_distance, middle)
-    y /= _freedom(n, correction)
+class Fractional(Reduction):
+    """Base class of reductions of real floating dtypes."""
 
-
-def _freedom(n: int, correction: float) -> float:
-    return n - correction if n > correction else 0.0
-
-
-def _slope(x: Tensor, g: Tensor, axes: Axes, scale: float) -> Tensor:
-    """(x - mean) * g * scale."""
-    centered = x - mean(x, axes, keepdims=True)
-    return centered * spread(g * scale, x.layout.shape, axes)
+    def result(self, x: Spec) -> DType:
+        floating(self.name, x)
+        return x.dtype
 
 
 @register
-class Var(Op):
-    axes: Axes
+class Var(Fractional):
     correction: float
-    keepdims: bool
-    shape: Shape
 
-    inputs = ("x",)
-    vmap = together
-    saves = ("x",)
+    saves: ClassVar[tuple[str, ...]] = ("x",)
     flops = per_input(4.0)
 
-    def infer(self, x: Spec) -> Specs:
-        floating("var", x)
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
+    def scalar(self, shape: Shape) -> float:
+        """The degrees of freedom; 0 if there are none."""
+        n = reduced_count(shape, self.axes)
+        return n - self.correction if n > self.correction else 0.0
 
     def cpu(self, y: Array, x: Array) -> None:
-        _variance(y, x, self.axes, self.correction)
-
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(
-            launch,
-            "Var",
-            y,
-            x,
-            self.axes,
-            scalar=_freedom(reduced_count(self.shape, self.axes), self.correction),
-        )
+        y = _kept(y, x, self.axes)
+        middle = np.empty_like(y)
+        add_up(middle, x, self.axes)
+        middle /= reduced_count(x.shape, self.axes)
+        _sum_terms(y, x, self.axes, _squared_distance, middle)
+        y /= self.scalar(x.shape)
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * 2 * (x - mean(x)) / (n - correction)."""
-        free = _freedom(reduced_count(self.shape, self.axes), self.correction)
-        return (
-            None
-            if grads[0] is None
-            else _slope(saved.x, grads[0], self.axes, 2 / free if free else math.nan),
-        )
+        return self.slope(saved.x, grads[0], 2.0)
+
+    def slope(self, x: Tensor, g: Tensor, factor: float) -> Grads:
+        """dx = g * factor * (x - mean(x)) / (n - correction)."""
+        free = self.scalar(x.layout.shape)
+        centered = x - mean(x, self.axes, keepdims=True)
+        scale = factor / free if free else math.nan
+        return (centered * spread(g * scale, x.layout.shape, self.axes),)
 
 
 @register
-class Std(Op):
-    axes: Axes
-    correction: float
-    keepdims: bool
-    shape: Shape
-
-    inputs = ("x",)
-    vmap = together
+class Std(Var):
     saves = ("x", "y")
-    flops = per_input(4.0)
-
-    def infer(self, x: Spec) -> Specs:
-        floating("std", x)
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
     def cpu(self, y: Array, x: Array) -> None:
-        _variance(y, x, self.axes, self.correction)
+        super().cpu(y, x)
         np.sqrt(y, out=y)
-
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(
-            launch,
-            "Std",
-            y,
-            x,
-            self.axes,
-            scalar=_freedom(reduced_count(self.shape, self.axes), self.correction),
-        )
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * (x - mean(x)) / (y * (n - correction)), and 0 where y is 0."""
-        if grads[0] is None:
-            return (None,)
-        free = _freedom(reduced_count(self.shape, self.axes), self.correction)
-        g = apply(DivideOrZero, grads[0], saved.y)
-        return (_slope(saved.x, g, self.axes, 1 / free if free else math.nan),)
+        return self.slope(saved.x, apply(DivideOrZero, grads[0], saved.y), 1.0)
 
 
 def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool = False) -> Tensor:
@@ -232,7 +171,7 @@ def var(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
     (1.0, 2.0)
     """
     axes = reduced_axes(x, axis, "var")
-    return apply(Var(axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape), x)
+    return apply(Var(axes=axes, correction=correction, keepdims=keepdims), x)
 
 
 def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool = False) -> Tensor:
@@ -253,26 +192,17 @@ def std(x: Tensor, axis: AxisLike = None, correction: float = 0, keepdims: bool 
     1.0
     """
     axes = reduced_axes(x, axis, "std")
-    return apply(Std(axes=axes, correction=correction, keepdims=keepdims, shape=x.layout.shape), x)
+    return apply(Std(axes=axes, correction=correction, keepdims=keepdims), x)
 
 
 # ---- logsumexp ---------------------------------------------------------------------------------------------
 
 
 @register
-class Logsumexp(Op):
-    axes: Axes
-    keepdims: bool
-
-    inputs = ("x",)
-    vmap = together
+class Logsumexp(Fractional):
     saves = ("x",)
     flops = per_input(3.0)
     autocast = "wide"
-
-    def infer(self, x: Spec) -> Specs:
-        floating("logsumexp", x)
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
     def cpu(self, y: Array, x: Array) -> None:
         y = _kept(y, x, self.axes)
@@ -282,17 +212,11 @@ class Logsumexp(Op):
         np.log(y, out=y)
         y += shift
 
-    def cuda(self, launch: Launch, y: View, x: View) -> None:
-        launch_reduction(launch, "Logsumexp", y, x, self.axes)
-
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * exp(x - y), where exp(x - y) = softmax(x) over the reduced axes."""
-        if grads[0] is None:
-            return (None,)
         x = saved.x
-        if not x.layout.size:
-            return (spread(grads[0], x.layout.shape, self.axes),)
-        return (spread(grads[0], x.layout.shape, self.axes) * _shares(x, self.axes),)
+        g = spread(grads[0], x.layout.shape, self.axes)
+        return (g * _shares(x, self.axes) if x.layout.size else g,)
 
 
 def _shares(x: Tensor, axes: Axes) -> Tensor:
@@ -324,22 +248,14 @@ def logsumexp(x: Tensor, axis: AxisLike = None, keepdims: bool = False) -> Tenso
 
 
 @register
-class VectorNorm(Op):
+class VectorNorm(Reduction):
     """(Σ |x|**p)**(1/p) for a finite p other than 0."""
 
-    axes: Axes
-    keepdims: bool
     p: float
 
-    inputs = ("x",)
-    vmap = together
-    outputs = ("y",)
     saves = ("x", "y")
     flops = per_input(2.0)
     autocast = "wide"
-
-    def infer(self, x: Spec) -> Specs:
-        return (Spec(reduced_shape(x.shape, self.axes, self.keepdims), x.dtype),)
 
     def cpu(self, y: Array, x: Array) -> None:
         y = _kept(y, x, self.axes)
@@ -363,8 +279,6 @@ class VectorNorm(Op):
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad * x * |x|**(p - 2) / y**(p - 1), and 0 where all x are 0."""
         g, x = grads[0], saved.x
-        if g is None:
-            return (None,)
         if self.p == 1:
             return (sign(x) * spread(g, x.layout.shape, self.axes),)
         y = saved.y if self.p == 2 else pow(saved.y, self.p - 1)

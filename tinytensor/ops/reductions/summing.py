@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from tinytensor.kernels.reduction import reduced_count, reduced_shape
 from tinytensor.op import Direct, Spec
 from tinytensor.ops.reductions.blocks import by_blocks, worth_blocks
 from tinytensor.runtime.cpu.arrays import NUMPY, Array
-from tinytensor.shapes import Shape
 
 CHUNK = 2048  # elements of a row that BLAS sums, in interleaved runs
 RUN = 128  # most elements summed sequentially; eight times as many where BLAS adds rows
@@ -27,16 +27,6 @@ FEW_ROWS, FEW_ELEMENTS = 32, 1 << 13
 Axes = tuple[int, ...]
 
 ALL_AXES = [tuple(range(n)) for n in range(65)]  # NumPy has at most 64 axes
-
-
-def reduced_shape(shape: Shape, axes: Axes, keepdims: bool) -> Shape:
-    """The shape after a reduction over axes."""
-    return tuple([1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes])
-
-
-def reduced_count(shape: Shape, axes: Axes) -> int:
-    """Number of elements reduced to one."""
-    return size_of([shape[a] for a in axes])
 
 
 def ones(n: int, dtype: np.dtype[Any]) -> Array:

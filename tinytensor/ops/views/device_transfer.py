@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device, as_device, cpu
@@ -14,9 +11,8 @@ from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.record import edge_of, record
 from tinytensor.dispatch.transfer import copy_between_gpus, download, upload
 from tinytensor.errors import ArgumentError
-from tinytensor.op import Op, register
+from tinytensor.op import Grads, Needs, Op, Saved, Tensor, register
 from tinytensor.runtime import runtime_of
-from tinytensor.tensor import Tensor
 
 
 @register

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs, Node
-from tinytensor.autograd.hooks import Grads
+from tinytensor.autograd.graph import Node
 from tinytensor.autograd.levels import Batched
 from tinytensor.config import config
 from tinytensor.device import Device, as_device, cpu
@@ -32,7 +30,7 @@ from tinytensor.errors import ShapeError, TinyTensorError
 from tinytensor.events import observers
 from tinytensor.kernels.reduction import launch_reduction
 from tinytensor.layout import Layout
-from tinytensor.op import HostCall, Op, Spec, Specs, per_input, register
+from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Spec, Specs, per_input, register
 from tinytensor.ops.reductions.summing import add_up
 from tinytensor.ops.views.device_transfer import transfer
 from tinytensor.runtime.cpu.arrays import (
@@ -78,7 +76,7 @@ class Flip(ViewOp):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, flipped along the same axes."""
-        return (view(Flip, _g(grads), axes=self.axes),)
+        return (view(Flip, grads[0], axes=self.axes),)
 
 
 @register
@@ -93,7 +91,7 @@ class Permute(ViewOp):
         back = [0] * len(self.axes)
         for i, a in enumerate(self.axes):
             back[a] = i
-        return (view(Permute, _g(grads), axes=tuple(back)),)
+        return (view(Permute, grads[0], axes=tuple(back)),)
 
 
 @register
@@ -107,7 +105,7 @@ class Reshape(ViewOp):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, in the shape of x."""
-        return (reshape(_g(grads), self.shape_in),)
+        return (reshape(grads[0], self.shape_in),)
 
 
 @register
@@ -119,7 +117,7 @@ class Expand(ViewOp):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = the sum of grad over the axes along which x was repeated."""
-        return (sum_to(_g(grads), self.shape_in),)
+        return (sum_to(grads[0], self.shape_in),)
 
 
 def _sum_each(call: Samples) -> Tensor:
@@ -154,7 +152,7 @@ class SumTo(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, repeated along the axes that were summed."""
-        return (view(Expand, _g(grads), shape=self.shape_in),)
+        return (view(Expand, grads[0], shape=self.shape_in),)
 
 
 def _repeated(big: Shape, small: Shape) -> Shape:
@@ -284,18 +282,12 @@ class Cast(Op):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = grad, in the dtype of x."""
-        return (cast(_g(grads), self.source),)
+        return (cast(grads[0], self.source),)
 
     @staticmethod
     def fn(x: Tensor, dtype: DType) -> Tensor:
         """Cast for lower layers: differentiable if both dtypes are floating or complex."""
         return cast(x, dtype)
-
-
-def _g(grads: Grads) -> Tensor:
-    """The output gradient of an op with one output, which is never None."""
-    g: Tensor = grads[0]
-    return g
 
 
 def filling(x: Tensor) -> Op:
@@ -529,7 +521,7 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
     >>> tt.tensor([[1], [2]]).expand(2, 3).tolist()
     [[1, 1, 1], [2, 2, 2]]
     """
-    return view(Expand, x, shape=x.layout.expand(_as_tuple(_sizes(shape), "expand")).shape)
+    return expanded(x, _as_tuple(_sizes(shape), "expand"), "expand")
 
 
 def broadcast_to(x: Tensor, shape: Any) -> Tensor:

@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tinytensor.autograd.backward import Saved
-from tinytensor.autograd.graph import Needs
-from tinytensor.autograd.hooks import Grads
 from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled
+from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import on_value
 from tinytensor.dispatch.record import edge_of
-from tinytensor.dispatch.view_gradients import reframe_node, scatter
+from tinytensor.dispatch.view_gradients import Scatter, reframe_node
 from tinytensor.dispatch.views import ViewOp, known_view, make_view, view, viewed
 from tinytensor.layout import Layout
-from tinytensor.op import register
+from tinytensor.op import Grads, Needs, Saved, Tensor, register
 from tinytensor.shapes import Key, Shape, as_int, check_shape, normalize_axis, normalize_key
-from tinytensor.tensor import Tensor
 
 __all__ = ["as_strided", "diagonal"]
 
@@ -31,7 +28,7 @@ class SelectingView(ViewOp):
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:
         """dx = zeros in the shape of x, with grad added at the elements that the view reads."""
-        return (scatter(self, grads[0]),)
+        return (apply(Scatter(view_op=self), grads[0]),)
 
 
 @register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,7 @@ import numpy as np
 from tinytensor.puzzles.catalogue.networks import classes
 from tinytensor.puzzles.python_puzzle import VALUES, PythonPuzzle
 
-
-def values(name: str, title: str, text: str, signature: str, reference: str, **more: Any) -> PythonPuzzle:
-    """A puzzle about one expression."""
-    return PythonPuzzle(
-        name=name, title=title, text=text, signature=signature, reference=reference, kind=VALUES, **more
-    )
+values = partial(PythonPuzzle, kind=VALUES)  # a puzzle about one expression
 
 
 def lengths(rng: np.random.Generator, shape: tuple[int, ...], sizes: Any) -> Any:

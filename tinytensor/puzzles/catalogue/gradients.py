@@ -25,12 +25,8 @@ def gradient(
 ) -> PythonPuzzle:
     """A puzzle about the gradients of a function."""
     given: dict[str, Any] = {"sizes": "m n", "cases": ((1, 1), (2, 3), (4, 2))}
-    picture = more.pop("picture", "forward: x y loss\nbackward: dx dy 1")
-    return PythonPuzzle(
-        name=f"{name}_gradient", title=f"Backward: {title}", text=text, signature=signature,
-        reference=reference,
-        hints=hints, kind=GRADIENT, picture=picture, **given | more,
-    )  # fmt: skip
+    given |= {"picture": "forward: x y loss\nbackward: dx dy 1", "hints": hints, "kind": GRADIENT, **more}
+    return PythonPuzzle(f"{name}_gradient", f"Backward: {title}", text, signature, reference, **given)
 
 
 PUZZLES = (

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tinytensor.puzzles.python_puzzle import VIEW, PythonPuzzle
 
-
-def view(name: str, title: str, text: str, signature: str, reference: str, **more: Any) -> PythonPuzzle:
-    """A puzzle about one call of as_strided on a contiguous x."""
-    return PythonPuzzle(
-        name=name, title=title, text=text, signature=signature, reference=reference, kind=VIEW, **more
-    )
-
-
+view = partial(PythonPuzzle, kind=VIEW)  # a puzzle about one call of as_strided on a contiguous x
 MATRICES: dict[str, Any] = {"sizes": "m n", "cases": ((1, 1), (3, 5), (6, 4))}
 PUZZLES = (
     view(

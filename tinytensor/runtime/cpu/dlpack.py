@@ -63,7 +63,7 @@ def lend_bfloat16(capsule: Any) -> Any:
 
 
 class Borrowed:
-    """What NumPy's `from_dlpack` is given instead of an object of another library."""
+    """Wrapper of another library's object for NumPy's `from_dlpack`."""
 
     def __init__(self, lender: Any) -> None:
         self.lender = lender

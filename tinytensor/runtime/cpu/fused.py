@@ -19,8 +19,6 @@ from tinytensor.runtime.cpu.arrays import LARGE, Array, silent
 from tinytensor.runtime.cpu.library import NATIVE, load
 from tinytensor.runtime.cpu.threads import pool_address
 
-__all__ = ["Formula", "Life", "Loops", "formula_of", "fuse", "source_of"]
-
 _TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtype(bool): "bool"}
 _GRAIN = 32_768  # elements that a thread takes at a time
 # Address, strides and dtype of an array in a loop: equal ones have the same elements in the same order.
@@ -28,7 +26,7 @@ _Slot = tuple[int, tuple[int, ...], np.dtype[Any]]
 
 
 class Life:
-    """How long the storage of a step's result exists: `end` is the number of steps when it goes, or None.
+    """Lifetime of the storage of a step's result: `end` is the number of steps when it goes, or None.
 
     `clock` has the number of steps so far, and None after the capture. It is not the graph, which would then
     refer to itself, and keep its memory until the garbage collector runs.
@@ -275,7 +273,7 @@ def source_of(loops: Sequence[Loops]) -> str:
 
 
 def compiled(loops: Sequence[Loops]) -> list[tuple[int, Any]]:
-    """For each, the address of its function, and its argument: a table of the arrays' addresses."""
+    """Address of each function, and its argument: a table of the arrays' addresses."""
     library = load(NATIVE / "loops.cpp", source_of(loops), ("-ffp-contract=off",))
     ctypes.c_void_p.in_dll(library, "tt_threads").value = pool_address()
     found = []

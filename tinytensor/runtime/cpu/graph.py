@@ -22,9 +22,6 @@ from tinytensor.runtime.cpu.chain import Native, Step, chained, loops_of, run_st
 from tinytensor.runtime.cpu.fused import Life, fuse, source_of
 from tinytensor.runtime.cpu.memory import Arena
 
-__all__ = ["HostGraph", "capturing", "graphs", "refuse"]
-
-
 LOOPS_FROM = 10  # the replay at which elementwise loops are generated and compiled, a second of work
 
 
@@ -38,16 +35,7 @@ class HostGraph(OfThread):
     """
 
     __slots__ = (
-        *(
-            "_again",
-            "_clock",
-            "_constants",
-            "_natives",
-            "_noted",
-            "_replays",
-            "_restores",
-            "_steps",
-        ),
+        *("_again", "_clock", "_constants", "_natives", "_noted", "_replays", "_restores", "_steps"),
         *("_results", "_writes", "arena", "ended", "nodes"),
     )
 
@@ -106,7 +94,7 @@ class HostGraph(OfThread):
         self._restores.append(partial(np.copyto, array, first))
 
     def life_of(self, storage: Any) -> Life:
-        """How long the storage of a result exists, counted in steps of the capture."""
+        """Lifetime of the storage of a result, in steps of the capture."""
         return Life(storage, self._clock)
 
     def note_constant(self, storage: Any) -> None:

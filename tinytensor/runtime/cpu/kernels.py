@@ -9,10 +9,9 @@ instead, and this is logged once.
 from __future__ import annotations
 
 import ctypes
-import logging
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -27,8 +26,6 @@ from tinytensor.runtime.forks import HOST_KERNELS, lock_for_forks
 from tinytensor.runtime.kernel_files import kernel_files, kernel_path
 
 __all__ = ["compile_kernels"]
-
-logger = logging.getLogger(__name__)
 
 Kernel = Callable[..., bool]
 
@@ -54,8 +51,12 @@ class HostKernels:
     """
 
     def __init__(self, *stems: str) -> None:
-        self._paths = [Path(s) if s.endswith(".cpp") else kernel_path(s, ".cpp") for s in stems]
+        self._stems = stems
         _all.add(self)
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return [Path(s) if s.endswith(".cpp") else kernel_path(s, ".cpp") for s in self._stems]
 
     def usable(self) -> bool:
         """Whether the kernels are available (else NumPy computes everything); compiles them."""
@@ -89,7 +90,9 @@ def _kernels(path: Path) -> dict[str, Kernel]:
     except KernelError as error:
         if str(error) not in _told:
             _told.add(str(error))
-            logger.warning("without kernels of the host NumPy computes: %s", error)
+            import logging
+
+            logging.getLogger(__name__).warning("without kernels of the host NumPy computes: %s", error)
         return dict.fromkeys(declared, _left_to_numpy)
     return {name: _function(library, name, types) for name, types in declared.items()}
 

@@ -24,7 +24,7 @@ class Operand(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Where the product goes: C-contiguous matrices but for a gap after each row, one after the other."""
+    """The product's memory: C-contiguous matrices but for a gap after each row, one after the other."""
 
     ptr: int
     dtype: DType

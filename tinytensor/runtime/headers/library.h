@@ -11,19 +11,9 @@ namespace std = ::std;
 #define TT_STD __host__ __device__ constexpr
 
 namespace std {
-using ::ptrdiff_t;
-using ::size_t;
+using ::int16_t, ::int32_t, ::int64_t, ::int8_t, ::intptr_t, ::ptrdiff_t, ::size_t;
+using ::uint16_t, ::uint32_t, ::uint64_t, ::uint8_t, ::uintptr_t;
 typedef decltype(nullptr) nullptr_t;
-using ::int16_t;
-using ::int32_t;
-using ::int64_t;
-using ::int8_t;
-using ::intptr_t;
-using ::uint16_t;
-using ::uint32_t;
-using ::uint64_t;
-using ::uint8_t;
-using ::uintptr_t;
 
 // ---- types ------------------------------------------------------------------------------------------------
 
@@ -295,17 +285,10 @@ TT_LIMITS(double, DBL, (double)INFINITY, (double)NAN, 53)
 
 // ---- functions of <cmath>: those of CUDA ------------------------------------------------------------------
 
-using ::abs;
-using ::fabs;
-#define TT_USE(NAME) using ::NAME;
-TT_USE(sqrt)
-TT_USE(cbrt) TT_USE(exp) TT_USE(exp2) TT_USE(expm1) TT_USE(log) TT_USE(log2) TT_USE(log10) TT_USE(log1p)
-    TT_USE(sin) TT_USE(cos) TT_USE(tan) TT_USE(asin) TT_USE(acos) TT_USE(atan) TT_USE(atan2) TT_USE(sinh)
-        TT_USE(cosh) TT_USE(tanh) TT_USE(asinh) TT_USE(acosh) TT_USE(atanh) TT_USE(erf) TT_USE(erfc)
-            TT_USE(floor) TT_USE(ceil) TT_USE(trunc) TT_USE(round) TT_USE(rint) TT_USE(nearbyint) TT_USE(pow)
-                TT_USE(hypot) TT_USE(fmod) TT_USE(fmin) TT_USE(fmax) TT_USE(fma) TT_USE(copysign)
-                    TT_USE(ldexp) TT_USE(isnan) TT_USE(isinf) TT_USE(isfinite) TT_USE(lgamma) TT_USE(tgamma)
-#undef TT_USE
+using ::abs, ::fabs, ::sqrt, ::cbrt, ::exp, ::exp2, ::expm1, ::log, ::log2, ::log10, ::log1p, ::sin;
+using ::cos, ::tan, ::asin, ::acos, ::atan, ::atan2, ::sinh, ::cosh, ::tanh, ::asinh, ::acosh, ::atanh;
+using ::erf, ::erfc, ::floor, ::ceil, ::trunc, ::round, ::rint, ::nearbyint, ::pow, ::hypot, ::fmod;
+using ::fmin, ::fmax, ::fma, ::copysign, ::ldexp, ::isnan, ::isinf, ::isfinite, ::lgamma, ::tgamma;
 }  // namespace std
 
 #ifndef __CUDACC_RTC__  // a CUDA may have its own; else cuda/std/type_traits and others name it

@@ -129,8 +129,8 @@ def samples(dataset: Any, indices: list[int]) -> list[Any]:
 
 
 def rows(dataset: Any, indices: list[int]) -> list[tt.Tensor] | None:
-    """What `default_collate` makes of these samples of a TensorDataset, or of a part of one, in a tenth of
-    the time: one index for all samples. None for other datasets, and for other numbers than Python's.
+    """The result of `default_collate` for these samples of a TensorDataset, or of a part of one, in a tenth
+    of the time: one index for all samples. None for other datasets, and for other numbers than Python's.
     """
     if type(dataset) is Subset:
         return rows(dataset.dataset, [dataset.indices[i] for i in indices])

@@ -84,7 +84,7 @@ class RandomSampler(Sampler[int]):
 
     @property
     def num_samples(self) -> int:
-        """How many samples an epoch has."""
+        """Number of samples of an epoch."""
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __len__(self) -> int:
@@ -120,11 +120,7 @@ class WeightedRandomSampler(Sampler[int]):
     """
 
     def __init__(
-        self,
-        weights: Any,
-        num_samples: int,
-        replacement: bool = True,
-        generator: tt.Generator | None = None,
+        self, weights: Any, num_samples: int, replacement: bool = True, generator: tt.Generator | None = None
     ) -> None:
         self.weights = tt.asarray(weights, dtype=tt.float64)
         self.num_samples = count(num_samples, "WeightedRandomSampler: num_samples")
