@@ -108,7 +108,7 @@ class Torch(Library):
         return case.torch(self.module)
 
     def array(self, y: Any) -> Array:
-        return np.asarray(y.detach().cpu())
+        return np.asarray(y.detach().cpu().resolve_conj())
 
 
 class Cupy(Library):
