@@ -84,9 +84,9 @@ class Op:
         autocast: how `tt.autocast` casts the inputs: "narrow" (to 16 bits), "wide" (to float32), None (not at
             all); after PyTorch's lists for CUDA ("Automatic Mixed Precision package", op reference).
         vmap: the rule by which it runs on batched tensors, one of `dispatch/batching.py`, or a function of a
-            `Samples`; None: once per sample.
+            `VmapCall`; None: once per sample.
         jvp: the rule by which tangents pass from inputs to outputs, one of `dispatch/forward.py`, or a
-            function of a `Tangents`; None: by the backward pass, twice.
+            function of a `JvpCall`; None: by the backward pass, twice.
         library: it has no kernel; on devices, `cpu` computes it on arrays that share their memory: by NumPy
             on emulated ones, by CuPy on GPUs (cuSOLVER and cuBLAS).
         dense: inputs that the CUDA kernels need C-contiguous (("*",): all); dispatch copies them if not.

@@ -5,7 +5,7 @@ from typing import Any, assert_never
 import tinytensor as tt
 from gpt.config import TrainConfig
 from gpt.models.gpt import GPT
-from tinytensor.optim import AdamW, Joint, Muon, Optimizer, schedule
+from tinytensor.optim import AdamW, CombinedOptimizer, Muon, Optimizer, schedule
 
 
 def schedule_of(config: TrainConfig) -> Any:
@@ -47,7 +47,7 @@ def optimizer_of(model: GPT, config: TrainConfig) -> Optimizer:
     own: dict[str, Any] = {"lr": config.matrix_learning_rate or lr, "weight_decay": config.weight_decay}
     if muon and matrices:
         own["steps"] = config.muon_iterations
-        return Joint(Muon(matrices, **own), AdamW(others, lr=lr, betas=betas))
+        return CombinedOptimizer(Muon(matrices, **own), AdamW(others, lr=lr, betas=betas))
     first = [{"params": matrices, **own}] if matrices else []
     return AdamW([*first, *others], lr=lr, betas=betas)
 

@@ -194,7 +194,7 @@ def optimizer_of(kind, model):
     matrices = [p for p in model.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
     if kind == "joint":
-        return tt.optim.Joint(tt.optim.Muon(matrices, lr=0.02), tt.optim.AdamW(rest, lr=0.02))
+        return tt.optim.CombinedOptimizer(tt.optim.Muon(matrices, lr=0.02), tt.optim.AdamW(rest, lr=0.02))
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
     return tt.optim.AdamW(groups, lr=0.02)
 

@@ -95,7 +95,7 @@ def test_on_a_device_the_steps_are_those_of_the_cpu(dtype):
 
 
 def joint(params):
-    return optim.Joint(optim.Muon(params[:2], lr=0.1), optim.AdamW(params[2:], lr=0.2))
+    return optim.CombinedOptimizer(optim.Muon(params[:2], lr=0.1), optim.AdamW(params[2:], lr=0.2))
 
 
 def test_a_joint_moves_each_parameter_as_its_part_would():
@@ -143,9 +143,9 @@ def test_a_joint_that_was_loaded_goes_on_with_equal_bits():
 @pytest.mark.parametrize(("call", "text"), [
     (lambda p: optim.Muon([tt.ones(3, requires_grad=True)]), "shape (3,)"),
     (lambda p: optim.Muon(p, momentum=1.0), "momentum"), (lambda p: optim.Muon(p, lr=-1.0), "lr"),
-    (lambda p: optim.Muon(p, steps=0), "steps"), (lambda p: optim.Joint(), "no parameters"),
-    (lambda p: optim.Joint(optim.Muon(p), optim.AdamW(p)), "comes twice"),
-    (lambda p: optim.Joint(optim.Muon(p)).add_param_group({"params": p}), "without an optimizer"),
+    (lambda p: optim.Muon(p, steps=0), "steps"), (lambda p: optim.CombinedOptimizer(), "no parameters"),
+    (lambda p: optim.CombinedOptimizer(optim.Muon(p), optim.AdamW(p)), "comes twice"),
+    (lambda p: optim.CombinedOptimizer(optim.Muon(p)).add_param_group({"params": p}), "without an optimizer"),
     (lambda p: joint(p).load_state_dict(optim.Muon(p).state_dict()), "1 groups"),
 ])  # fmt: skip
 def test_wrong_calls(call, text):

@@ -307,7 +307,7 @@ def test_a_broken_state_changes_nothing(change, error, text):
 
 STATES = [({}, r"names \[\]"), (5, "a int"), ({"scale": 1.0}, r"names \['scale'\]"),
           ({"state": {}, "param_groups": [[0]]}, "a list")]  # fmt: skip
-LOADING = [lambda sgd: sgd, optim.Joint, lambda sgd: optim.lr_scheduler.StepLR(sgd, 1),
+LOADING = [lambda sgd: sgd, optim.CombinedOptimizer, lambda sgd: optim.lr_scheduler.StepLR(sgd, 1),
            optim.lr_scheduler.ReduceLROnPlateau, lambda _: optim.GradScaler()]  # fmt: skip
 
 

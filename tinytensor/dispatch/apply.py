@@ -20,7 +20,7 @@ from tinytensor.autograd.modes import casting, grad_enabled, retaining
 from tinytensor.autograd.reuse import reusable
 from tinytensor.config import config
 from tinytensor.device import Device, cpu
-from tinytensor.dispatch import cpu as host_work
+from tinytensor.dispatch import cpu as cpu_dispatch
 from tinytensor.dispatch import launch
 from tinytensor.dispatch.checks import complex_history
 from tinytensor.dispatch.elementwise import Elementwise, on_device
@@ -212,7 +212,7 @@ def _choose(op: Op, plan: Plan) -> Callable[..., None]:
     if plan.observed:
         return _compute_or_capture
     if plan.small and plan.single and plan.direct is None:  # not `fast`: it takes None for what is absent
-        plan.direct = host_work.small_kernel(op, plan.layout.shape, NUMPY[plan.dtype])
+        plan.direct = cpu_dispatch.small_kernel(op, plan.layout.shape, NUMPY[plan.dtype])
     return _compute_small if plan.small else _compute
 
 
@@ -233,7 +233,7 @@ def _compute_or_capture(
     """Compute on the CPU, at once or as a step of the graph that this thread captures."""
     if (graph := capturing()) is not None:
         direct = plan.direct if plan.compute is None else None
-        host_work.note(graph, op, outs, xs, plan.compute, direct)
+        cpu_dispatch.note(graph, op, outs, xs, plan.compute, direct)
     elif plan.small:
         _compute_small(op, plan, outs, xs, arrays)
     else:
@@ -245,13 +245,13 @@ def _compute_small(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], a
     if config.debug:
         _compute(op, plan, outs, xs, arrays)
     else:
-        host_work.run_plain(op, [None if t is None else arr(t) for t in outs], arrays)
+        cpu_dispatch.run_plain(op, [None if t is None else arr(t) for t in outs], arrays)
 
 
 def _compute(op: Op, plan: Plan, outs: Sequence[Any], xs: Sequence[Any], arrays: list[Any]) -> None:
     """Compute on the CPU operands of any sizes, dtypes and layouts."""
     try:
-        host_work.run(op, outs, xs, arrays, plan.compute)
+        cpu_dispatch.run(op, outs, xs, arrays, plan.compute)
     except (MemoryError, ValueError) as error:
         largest = max([t.layout.size for t in (*xs, *outs) if isinstance(t, Tensor)])
         if (missing := without_memory(op.name, error, largest)) is None:

@@ -1,6 +1,6 @@
 """Batching rules of vmap for ops, views and in-place writes: the values of `Op.vmap`.
 
-A rule gets a `Samples`: the call, with values whose first axis is the batch. It runs ordinary ops on them,
+A rule gets a `VmapCall`: the call, with values whose first axis is the batch. It runs ordinary ops on them,
 which are recorded as usual, and may be batched at a level further out.
 Ops without a rule run once for each sample.
 """
@@ -25,19 +25,19 @@ from tinytensor.tensor import Tensor, empty
 # ---- values ------------------------------------------------------------------------------------------------
 
 
-def lifted(x: Tensor, level: Level) -> Tensor:
+def unwrapped(x: Tensor, level: Level) -> Tensor:
     """The value of x at a level, the batch as first axis; if x has none there, a view that repeats it."""
     if not isinstance(x, Batched) or x.level.number < level.number:
         return x.expand((level.size, *x.layout.shape))
     if x.level is level:
         return x.value
-    return batched(moved(lifted(x.value, level), 0, 1), x.level)  # x has an inner batch, too
+    return batched(moved(unwrapped(x.value, level), 0, 1), x.level)  # x has an inner batch, too
 
 
-def lowered(value: Tensor, level: Level) -> Tensor:
-    """The batched tensor of a value: the inverse of `lifted`."""
+def wrapped(value: Tensor, level: Level) -> Tensor:
+    """The batched tensor of a value: the inverse of `unwrapped`."""
     if isinstance(value, Batched) and value.level.number > level.number:
-        return batched(lowered(moved(value.value, 1, 0), level), value.level)
+        return batched(wrapped(moved(value.value, 1, 0), level), value.level)
     return batched(value, level)
 
 
@@ -48,7 +48,7 @@ def everywhere(x: Tensor, levels: Sequence[Level]) -> Tensor:
     *outer, level = levels
     if isinstance(x, Batched) and x.level is level:
         return batched(everywhere(x.value, outer), level)
-    return batched(lifted(everywhere(x, outer), level), level)
+    return batched(unwrapped(everywhere(x, outer), level), level)
 
 
 def room_for(x: Tensor, *others: Any) -> Tensor:
@@ -94,13 +94,13 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
 def on_value(function: Callable[..., Tensor], x: Batched, *args: Any, **options: Any) -> Tensor:
     """The batched tensor whose value is function(value of x, …)."""
     innermost((x,))  # raises if the vmap has ended
-    return lowered(function(x.value, *args, **options), x.level)
+    return wrapped(function(x.value, *args, **options), x.level)
 
 
 # ---- calls -------------------------------------------------------------------------------------------------
 
 
-class Samples:
+class VmapCall:
     """One call of an op on batched operands.
 
     Attributes:
@@ -121,7 +121,7 @@ class Samples:
 
     def values(self) -> list[Any]:
         """The operands, all with the batch as first axis; numbers and None as they are."""
-        return [lifted(x, self.level) if isinstance(x, Tensor) else x for x in self.given]
+        return [unwrapped(x, self.level) if isinstance(x, Tensor) else x for x in self.given]
 
     def infer(self) -> Any:
         """The shapes and dtypes of the results for one sample; raises if the call is wrong."""
@@ -134,7 +134,7 @@ class Samples:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-Rule = Callable[[Samples], Any]  # returns the value of each visible output
+Rule = Callable[[VmapCall], Any]  # returns the value of each visible output
 
 
 class Batch(Level):
@@ -146,8 +146,8 @@ class Batch(Level):
         """Run an op whose innermost batched operand is of this level."""
         if op.writes:
             raise not_written(op.name)
-        rule = op.vmap or (broadcasting if isinstance(op, Elementwise) else one_by_one)
-        outs = rule(Samples(self, op, xs))
+        rule = op.vmap or (broadcasting if isinstance(op, Elementwise) else vmap_loop)
+        outs = rule(VmapCall(self, op, xs))
         if op.visible == 1:
             return batched(outs, self)
         return tuple([None if t is None else batched(t, self) for t in outs])
@@ -200,7 +200,7 @@ def _of_sample(x: Any, level: Level, i: int) -> Any:
     """Sample i of what is batched at a level, also in a tuple; other objects as they are."""
     if isinstance(x, tuple):
         return tuple([_of_sample(part, level, i) for part in x])
-    return sample(lifted(x, level), i) if isinstance(x, Batched) else x
+    return sample(unwrapped(x, level), i) if isinstance(x, Batched) else x
 
 
 # ---- random functions --------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def _sampled(function: Callable[..., Any], place: int | None, args: Any, options
         elif place is not None and place < len(args):
             shape = args[place]
             if isinstance(shape, Tensor):
-                whole: Any = lifted(shape, level)
+                whole: Any = unwrapped(shape, level)
             else:
                 whole = (level.size, *(shape if isinstance(shape, tuple | list) else (shape,)))
             return batched(function(*args[:place], whole, *args[place + 1 :], **options), level)
@@ -259,7 +259,7 @@ def _sampled(function: Callable[..., Any], place: int | None, args: Any, options
 # ---- rules -------------------------------------------------------------------------------------------------
 
 
-def one_by_one(call: Samples) -> Any:
+def vmap_loop(call: VmapCall) -> Any:
     """The op once for each sample, and the results stacked: right for every op."""
     level, op = call.level, call.op
     if level.size == 0:
@@ -276,7 +276,7 @@ def one_by_one(call: Samples) -> Any:
     return [None if parts[0] is None else stacked(parts) for parts in zip(*results, strict=True)]
 
 
-def broadcasting(call: Samples) -> Any:
+def broadcasting(call: VmapCall) -> Any:
     """Operands that broadcast: those that are batched get as many axes as the others."""
     pairs = list(zip(call.xs, call.batched, strict=True))
     ndim = max([len(x.layout.shape) - b for x, b in pairs if isinstance(x, Tensor)])
@@ -288,7 +288,7 @@ _SHAPES = {"apart", "shape", "shape_in"}
 _COUNTS = {"k", "num_classes", "shifts", "sizes"}
 
 
-def together(call: Samples) -> Any:
+def vmap_batched(call: VmapCall) -> Any:
     """All samples at once: parameters that are axes count one more, those that are shapes get the batch, by
     their names.
     """
@@ -297,13 +297,13 @@ def together(call: Samples) -> Any:
 
 
 def _check_names(op: type[Op]) -> None:
-    """Raise ValueError for an op that runs `together`, with an integer whose name does not say what it is."""
-    if op.vmap is not together:
+    """Raise ValueError for an op with the rule `vmap_batched` and an integer whose name does not say more."""
+    if op.vmap is not vmap_batched:
         return
     for name, kind in op.fields.items():
         if re.search(r"\bint\b|Shape|Axes", kind) and name not in _AXES | _SHAPES | _COUNTS:
             raise ValueError(
-                f"{op.name}: the rule `together` does not know whether the parameter {name!r} is an axis"
+                f"{op.name}: the rule `vmap_batched` does not know whether the parameter {name!r} is an axis"
                 f"\n  why: the batch shifts axes, called {', '.join(sorted(_AXES))}, and shapes, called "
                 f"{', '.join(sorted(_SHAPES))}; other integers stay as they are"
                 f"\n  fix: rename it; or, if it has nothing to do with axes, add it to _COUNTS in {__name__}"
@@ -313,7 +313,7 @@ def _check_names(op: type[Op]) -> None:
 conditions.append(_check_names)
 
 
-def shifted(call: Samples) -> dict[str, Any]:
+def shifted(call: VmapCall) -> dict[str, Any]:
     """The parameters for values in place of samples."""
     return {name: _shifted(name, value, call.level.size) for name, value in fields_of(call.op).items()}
 
@@ -327,11 +327,11 @@ def _shifted(name: str, value: Any, size: int) -> Any:
 def composed(plain: Callable[..., Any]) -> Rule:
     """The rule of an op that is a formula of other ops, which have theirs: plain(*inputs, **parameters)."""
 
-    def rule(call: Samples) -> Any:
+    def rule(call: VmapCall) -> Any:
         found = plain(*call.given, **fields_of(call.op))
         if call.op.visible == 1:
-            return lifted(found[0] if isinstance(found, tuple) else found, call.level)
-        return [None if t is None else lifted(t, call.level) for t in found]
+            return unwrapped(found[0] if isinstance(found, tuple) else found, call.level)
+        return [None if t is None else unwrapped(t, call.level) for t in found]
 
     return rule
 
@@ -359,4 +359,4 @@ class ViewOfSamples(ViewOp):
         level = Batch(self.shape_in[0])
         with Levels((*active(), level)):
             (grad,) = self.one.backward((batched(grads[0], level),), saved, needs)
-            return (None if grad is None else lifted(grad, level),)
+            return (None if grad is None else unwrapped(grad, level),)

@@ -32,7 +32,7 @@ from tinytensor.runtime.cpu.arrays import (
     silent,
 )
 from tinytensor.runtime.cpu.chain import Step
-from tinytensor.runtime.cpu.fused import Formula, Life, formula_of
+from tinytensor.runtime.cpu.fused import Formula, Lifetime, formula_of
 from tinytensor.runtime.cpu.graph import HostGraph, capturing, graphs
 from tinytensor.storage import alloc, over
 from tinytensor.tensor import Tensor, arr, wrap
@@ -176,7 +176,7 @@ def _step(
     ins: Sequence[Any],
     dtype: DType | None,
     direct: Direct | None,
-    life: Life | None,
+    life: Lifetime | None,
 ) -> Step:
     """The step of a captured op; its tensors are `held`."""
     tensors = [t for t in (*outs, *ins) if isinstance(t, Tensor)]

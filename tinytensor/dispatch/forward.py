@@ -29,10 +29,10 @@ from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.tensor import Meta, Tensor
 
 Found = Sequence[Tensor | None]  # the tangent of each visible output; None is 0
-Rule = Callable[["Tangents"], Found]
+Rule = Callable[["JvpCall"], Found]
 
 
-class Tangents:
+class JvpCall:
     """A recorded op whose inputs have tangents.
 
     Attributes:
@@ -100,7 +100,7 @@ def push(
                 if not left[key_of(p)]:
                     known.pop(key_of(p), None)
         if node not in known and any([t is not None for t in given]):
-            call = Tangents(node, given, algebra)
+            call = JvpCall(node, given, algebra)
             found = zip(rule_of(node.op)(call), call.outputs(), strict=True)
             for i, (t, spec) in enumerate(found):
                 if t is not None and spec is not None:
@@ -125,13 +125,13 @@ def rule_of(op: Op) -> Rule:
         return op.jvp
     if isinstance(op, Elementwise):
         return diagonal
-    return same_view if isinstance(op, ViewOp) else twice
+    return same_view if isinstance(op, ViewOp) else jvp_by_double_vjp
 
 
 # ---- rules -------------------------------------------------------------------------------------------------
 
 
-def twice(call: Tangents) -> Found:
+def jvp_by_double_vjp(call: JvpCall) -> Found:
     """JVP by two backward passes (double VJP, Townsend 2017): right for every op.
 
     That is linear in the gradients of the outputs, so its own backward pass multiplies tangents by the
@@ -164,7 +164,7 @@ def twice(call: Tangents) -> Found:
     return [None if c is None else next(found) for c in cotangents]
 
 
-def diagonal(call: Tangents) -> Found:
+def diagonal(call: JvpCall) -> Found:
     """Element by element, as gradients of elementwise ops: there the Jacobian is its own transpose."""
     op, saved = call.node.op, call.saved
     ((shape, dtype),) = call.outputs()  # type: ignore[misc]  # it is computed
@@ -179,13 +179,13 @@ def diagonal(call: Tangents) -> Found:
     return call.total(parts)
 
 
-def symmetric(call: Tangents) -> Found:
+def jvp_symmetric(call: JvpCall) -> Found:
     """JVP of an op of one input whose Jacobian is its own transpose: its backward pass."""
     found: Found = call.op.backward(tuple(call.given), call.saved, (True,))
     return found
 
 
-def same_op(call: Tangents) -> Found:
+def jvp_linear(call: JvpCall) -> Found:
     """JVP of an op that is linear in all inputs with tangents at once: the op of the tangents."""
     op, saved = call.node.op, call.saved
     xs: list[Any] = list(call.given)
@@ -196,7 +196,7 @@ def same_op(call: Tangents) -> Found:
     return [found] if op.visible == 1 else found
 
 
-def product_rule(call: Tangents) -> Found:
+def product_rule(call: JvpCall) -> Found:
     """JVP of an op that is linear in each input while the others are fixed, by the product rule."""
     op, saved = call.node.op, call.saved
     parts = [
@@ -207,7 +207,7 @@ def product_rule(call: Tangents) -> Found:
     return call.total(parts)
 
 
-def same_view(call: Tangents) -> Found:
+def same_view(call: JvpCall) -> Found:
     """The same view of the tangent."""
     op, (t,) = call.op, call.given
     assert t is not None
@@ -219,7 +219,7 @@ def same_view(call: Tangents) -> Found:
     return [make_view(t, op.layout(t.layout), op)]
 
 
-def _by_gradient(call: Tangents, shape: Shape, dtype: DType) -> Found:
+def _by_gradient(call: JvpCall, shape: Shape, dtype: DType) -> Found:
     """The tangent of an output of one element: the gradients times the tangents, summed."""
     one = _constant(call, 1.0, shape, dtype)
     grads = call.op.backward((one,), call.saved, call.needs)
@@ -228,7 +228,7 @@ def _by_gradient(call: Tangents, shape: Shape, dtype: DType) -> Found:
     return call.total([y.reshape(shape) for y in sums])
 
 
-def _constant(call: Tangents, value: float, shape: Shape, dtype: DType) -> Tensor:
+def _constant(call: JvpCall, value: float, shape: Shape, dtype: DType) -> Tensor:
     """A tensor of one value, on the device of the outputs."""
     result = call.node.result
     device = result.device if isinstance(result, Meta) else call.one.storage.device

@@ -17,8 +17,8 @@ import numpy as np
 
 from tinytensor.autograd.graph import Node
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, ViewOfSamples
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import ViewOfSamples, VmapCall
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import (
     BLOCK,
     RANKS,
@@ -163,14 +163,14 @@ def _sum_through(launch: Launch, sums: View, layout: Layout, values: View | None
     launch("region_add", sums.dtype, rank, index, grid=blocks_for(sums.size, BLOCK), args=args)
 
 
-def _scatter_each(call: Samples) -> Tensor:
+def _scatter_each(call: VmapCall) -> Tensor:
     one: ViewOp = call.op.view_op
     each = ViewOfSamples(one=one, shape_in=(call.level.size, *one.shape_in))
     found: Tensor = call.run(*call.values(), view_op=each)
     return found
 
 
-def _in_frames(call: Samples) -> Tensor:
+def _in_frames(call: VmapCall) -> Tensor:
     """The rule of ops between two layouts: sample after sample, each in a frame of its own."""
     src, dst = call.op.src, call.op.dst
     low, high = _frame(src, dst)
@@ -188,7 +188,7 @@ class Scatter(Op):
 
     inputs = ("grad",)
     vmap = _scatter_each
-    jvp = same_op
+    jvp = jvp_linear
     flops = 0.0
 
     def infer(self, grad: Spec) -> Specs:
@@ -226,7 +226,7 @@ class Reframe(Op):
 
     inputs = ("x",)
     vmap = _in_frames
-    jvp = same_op
+    jvp = jvp_linear
     flops = 0.0
 
     def infer(self, x: Spec) -> Specs:
@@ -267,7 +267,7 @@ class ReframeTranspose(Op):
 
     inputs = ("grad",)
     vmap = _in_frames
-    jvp = same_op
+    jvp = jvp_linear
     flops = per_input(1.0)
 
     def infer(self, grad: Spec) -> Specs:
@@ -310,7 +310,7 @@ class Mask(Op):
 
     inputs = ("x",)
     vmap = _in_frames
-    jvp = same_op
+    jvp = jvp_linear
     flops = 0.0
 
     def infer(self, x: Spec) -> Specs:

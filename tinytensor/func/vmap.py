@@ -9,7 +9,7 @@ from typing import Any
 import tinytensor.api as tt
 from tinytensor.argument_checks import with_argument_errors
 from tinytensor.autograd.levels import Batched, Levels, active, innermost
-from tinytensor.dispatch.batching import Batch, lifted, lowered, moved
+from tinytensor.dispatch.batching import Batch, moved, unwrapped, wrapped
 from tinytensor.errors import ArgumentError, IndexRangeError, ShapeError
 from tinytensor.func.trees import Tree, check_prefix, mapped
 from tinytensor.shapes import normalize_axis
@@ -130,7 +130,7 @@ def _run(
     level = Batch(size, randomness)
 
     def inside(x: Tensor, dim: int | None) -> Tensor:
-        return x if dim is None else lowered(x[part], level)  # a view: x stays as it is, without a gradient
+        return x if dim is None else wrapped(x[part], level)  # a view: x stays as it is, without a gradient
 
     with Levels((*active(), level)):
         result = function(*mapped(inside, fronts, dims), **kwargs)
@@ -155,7 +155,7 @@ def _outside(level: Batch, x: Any, dim: int | None) -> Tensor:
                 fix="out_dims=0",
             )
         return x
-    value = lifted(x, level)
+    value = unwrapped(x, level)
     return moved(value, 0, normalize_axis(dim, len(value.layout.shape), "vmap"))
 
 

@@ -9,7 +9,7 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.random_streams import Stream
 
 
-def odds(p: float) -> tuple[int, float]:
+def dropout_threshold(p: float) -> tuple[int, float]:
     """Arguments of the kernels for a probability p: an element is dropped if its 24 random bits are below the
     first number, else multiplied by the second.
 
@@ -27,7 +27,7 @@ class Drop(NamedTuple):
 
     def arguments(self, launch: Launch) -> tuple[Any, ...]:
         """The last arguments of a kernel that may drop elements: threshold, scale, stream."""
-        return (*odds(self.p), launch.stream(self.stream) if self.p else bytes(24))
+        return (*dropout_threshold(self.p), launch.stream(self.stream) if self.p else bytes(24))
 
 
 def add_dropped(launch: Launch, y: View, x: View | None, z: View, drop: Drop) -> None:

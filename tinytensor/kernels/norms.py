@@ -7,7 +7,7 @@ from math import prod
 from tinytensor.dispatch.launch import Launch, View, blocks_for, elementwise, write
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.kernels.dropout import Drop, add_dropped
-from tinytensor.kernels.rows import held, rows_in_block, team
+from tinytensor.kernels.rows import held, rows_in_block, threads_per_row
 from tinytensor.runtime.base import Argument
 
 NO_DROP = Drop()
@@ -59,7 +59,7 @@ def forward(
         else:
             elementwise(launch.runtime, "arithmetic", "Add", total, (x, y), y.dtype, dtype)
         x = total
-    block = team(width, dtype)
+    block = threads_per_row(width, dtype)
     args = (out, mean, scale, x, weight, bias, count, *numbers)
     grid = blocks_for(count, block[1])
     launch("norm_forward", dtype, out.dtype, centered, grid=grid, block=block, args=args, file=FILE)
@@ -135,7 +135,7 @@ def whole_rows(width: int, dtype: DType, *operands: View | None) -> tuple[int, i
     neighbors = 16 // dtype.itemsize
     if not width or width % neighbors or any([v is not None and v.ptr % 16 for v in operands]):
         return 0, 0
-    threads = team(width, dtype, at_most=256)[0]
+    threads = threads_per_row(width, dtype, at_most=256)[0]
     needed, most = -(-width // (threads * neighbors)), held(dtype) // neighbors
     return (next(v for v in (1, 2, 3, 4, 6, 8) if v >= needed), threads) if needed <= most else (0, 0)
 
@@ -145,7 +145,7 @@ def _plan(launch: Launch, count: int, width: int, dtype: DType) -> tuple[int, in
     has as many blocks as run at once: registers limit a multiprocessor to about 256 threads with all vectors,
     384 with half of them.
     """
-    threads, rows = team(width, dtype, at_most=256, block=128)
+    threads, rows = threads_per_row(width, dtype, at_most=256, block=128)
     vectors, at_once = held(dtype) * dtype.itemsize // 16, 256
     if 2 * width <= 32 * held(dtype):
         vectors, at_once = vectors // 2, 384

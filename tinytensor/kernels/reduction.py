@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.launch import Launch, View, blocks_for, merge, plan_caches
 from tinytensor.dtypes import DType, int8
 from tinytensor.errors import DTypeError, ShapeError
@@ -44,7 +44,7 @@ class Reduction(Op):
     keepdims: bool
 
     inputs = ("x",)
-    vmap = together
+    vmap = vmap_batched
 
     def result(self, x: Spec) -> DType:
         """The dtype of the result; raises if the op is not defined for x."""

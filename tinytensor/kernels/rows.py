@@ -55,7 +55,7 @@ def held(dtype: DType) -> int:
     return 128 // accumulator(dtype).itemsize
 
 
-def team(width: int, dtype: DType, at_most: int = 512, block: int = 256) -> tuple[int, int]:
+def threads_per_row(width: int, dtype: DType, at_most: int = 512, block: int = 256) -> tuple[int, int]:
     """Block shape for kernels of `rows.cuh`: (threads per row, rows per block).
 
     A thread of 8 to 32 has at most two vectors of 16 bytes: 8 load a whole 128-byte line at once.
@@ -90,7 +90,7 @@ def one_block(count: int) -> int:
     return 1 << min(max((count - 1).bit_length() - 2, 5), 10)
 
 
-def need_tensors(what: str, *operands: object) -> None:
+def require_tensors(what: str, *operands: object) -> None:
     """DTypeError unless each operand is a tensor or None."""
     for x in operands:
         if x is not None and not is_tensor(x):

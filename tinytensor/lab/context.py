@@ -49,9 +49,9 @@ class Context(Observer):
         self._forward: weakref.WeakKeyDictionary[Node, Place] = weakref.WeakKeyDictionary()
 
     @contextmanager
-    def listening(self, opener: FrameType | None) -> Iterator[None]:
-        """Track while the block runs; source lines are recorded from the frame `opener` on."""
-        self._opener = opener
+    def listening(self, caller_frame: FrameType | None) -> Iterator[None]:
+        """Track while the block runs; source lines are recorded from the frame `caller_frame` on."""
+        self._opener = caller_frame
         try:
             with observing(self):
                 yield

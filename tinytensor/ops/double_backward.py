@@ -7,7 +7,7 @@ from typing import Any
 
 from tinytensor.autograd import backward
 from tinytensor.autograd.modes import enable_grad, grad_enabled
-from tinytensor.dispatch.forward import Found, Rule, Tangents, push
+from tinytensor.dispatch.forward import Found, JvpCall, Rule, push
 from tinytensor.dispatch.record import edge_of
 from tinytensor.op import Grads, Needs, Tensor, fields_of
 from tinytensor.ops.elementwise.arithmetic import ALGEBRA
@@ -47,7 +47,7 @@ def partial_vjp(
 def through(plain: Callable[..., Sequence[Tensor | None]]) -> Rule:
     """The rule by which tangents of a fused op pass through its reference, plain(*saved, **params)."""
 
-    def rule(call: Tangents) -> Found:
+    def rule(call: JvpCall) -> Found:
         op, saved, create = call.node.op, call.saved, grad_enabled()
         inputs: list[Any] = [getattr(saved, name) if name in op.slots else None for name in op.inputs]
         xs: list[Any] = []

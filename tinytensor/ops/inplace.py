@@ -24,7 +24,7 @@ from tinytensor.autograd.levels import Batched, innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
-from tinytensor.dispatch import cpu as host_work
+from tinytensor.dispatch import cpu as cpu_dispatch
 from tinytensor.dispatch.apply import apply, planned
 from tinytensor.dispatch.batching import write_values
 from tinytensor.dispatch.checks import complex_history
@@ -187,7 +187,7 @@ def _run(op: Op, plan: Plan, x: Tensor, ins: Sequence[Any]) -> Sequence[Any]:
     arrays = [arr(y) if isinstance(y, Tensor) and plan.device is cpu else y for y in ins]
     if plan.observed and plan.device is cpu and (graph := capturing()) is not None:
         direct = plan.direct if plan.compute is None else None
-        host_work.note(graph, op, (x,), ins, plan.compute, direct, x)
+        cpu_dispatch.note(graph, op, (x,), ins, plan.compute, direct, x)
     elif isinstance(op, Elementwise) and plan.device is not cpu:  # `plan.run` keeps the grid of its results
         assert plan.compute is not None
         on_device(op, ins, view_of(x), plan.compute, op.untyped)

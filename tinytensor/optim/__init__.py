@@ -10,8 +10,8 @@ from tinytensor.optim.adamw import Adam as Adam
 from tinytensor.optim.adamw import AdamW as AdamW
 from tinytensor.optim.clip import clip_grad_norm_ as clip_grad_norm_
 from tinytensor.optim.clip import clip_scale as clip_scale
+from tinytensor.optim.combined import CombinedOptimizer as CombinedOptimizer
 from tinytensor.optim.grad_scaler import GradScaler as GradScaler
-from tinytensor.optim.joint import Joint as Joint
 from tinytensor.optim.muon import Muon as Muon
 from tinytensor.optim.muon import orthogonalize as orthogonalize
 from tinytensor.optim.optimizer import Optimizer as Optimizer

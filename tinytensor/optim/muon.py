@@ -73,7 +73,7 @@ class Muon(Optimizer):
     p = p - lr * weight_decay * p - lr * 0.2 * sqrt(max(m, n)) * orthogonalize(u)
 
     The factor makes the updates as large as AdamW's, so that learning rate and decay can be the same.
-    Use AdamW for embeddings, the output matrix, biases and norms: see `Joint`.
+    Use AdamW for embeddings, the output matrix, biases and norms: see `CombinedOptimizer`.
 
     Args:
         params: contiguous matrices (..., m, n), or groups of them, see Optimizer.
@@ -120,7 +120,7 @@ class Muon(Optimizer):
                 raise tt.ArgumentError(
                     f"Muon: a parameter of shape {p.shape}",
                     why="only a matrix has singular values",
-                    fix="give vectors to AdamW: Joint(Muon(matrices), AdamW(others))",
+                    fix="give vectors to AdamW: CombinedOptimizer(Muon(matrices), AdamW(others))",
                 )
 
     def update(self, params: Sequence[tt.Tensor], group: dict[str, Any]) -> None:

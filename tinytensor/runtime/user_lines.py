@@ -38,7 +38,7 @@ def user_lines(until: FrameType | None = None) -> tuple[Line, ...]:
     return tuple(reversed(found))
 
 
-def opener() -> FrameType | None:
+def caller_frame() -> FrameType | None:
     """Innermost user frame: the one that called a function of the engine."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not is_users(frame.f_code):

@@ -12,8 +12,8 @@ from tinytensor.autograd.levels import Batched, Level, batched, innermost
 from tinytensor.autograd.modes import enable_grad, grad_enabled, no_grad
 from tinytensor.creation import ones, zeros
 from tinytensor.device import Device
-from tinytensor.dispatch.batching import lifted, moved, sample, stacked
-from tinytensor.dispatch.forward import Found, Tangents
+from tinytensor.dispatch.batching import moved, sample, stacked, unwrapped
+from tinytensor.dispatch.forward import Found, JvpCall
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType
@@ -427,7 +427,7 @@ def _check_history(y: Tensor, name: str, missing: str, other: str) -> None:
 
 def _by_samples(call: Callable[[list[Any]], Any], given: Sequence[Any], level: Level) -> list[Tensor | None]:
     """The results for batched gradients or tangents, one by one: user code may use NumPy."""
-    values = [None if t is None else lifted(t, level) for t in given]
+    values = [None if t is None else unwrapped(t, level) for t in given]
     rows = [call([None if v is None else sample(v, i) for v in values]) for i in range(level.size)]
     return [None if row[0] is None else batched(stacked(row), level) for row in zip(*rows, strict=True)]
 
@@ -476,7 +476,7 @@ def _like(what: str, g: Any, spec: Any, of: str, fix: str) -> Tensor:
 # ---- tangents ----------------------------------------------------------------------------------------------
 
 
-def _tangents(cls: type[Function], call: Tangents) -> Found:
+def _tangents(cls: type[Function], call: JvpCall) -> Found:
     """The tangents of the outputs, by the user's jvp."""
     context = call.op.context
     given = [
@@ -484,7 +484,7 @@ def _tangents(cls: type[Function], call: Tangents) -> Found:
         for t, spec in zip(call.given, context._specs, strict=True)
     ]
     if (level := innermost(given)) is not None:
-        return _by_samples(lambda row: _tangents(cls, Tangents(call.node, row, call.algebra)), given, level)
+        return _by_samples(lambda row: _tangents(cls, JvpCall(call.node, row, call.algebra)), given, level)
     return _call_jvp(cls, context, call.saved, call.needs, given)
 
 

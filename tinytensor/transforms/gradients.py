@@ -13,7 +13,7 @@ from tinytensor.autograd.graph import Node, Output, extra_of
 from tinytensor.autograd.hooks import LeafHooks, Removable, replaced
 from tinytensor.autograd.levels import Batched, Level, innermost
 from tinytensor.autograd.modes import in_backward
-from tinytensor.dispatch.batching import lifted, lowered
+from tinytensor.dispatch.batching import unwrapped, wrapped
 from tinytensor.dispatch.forward import push
 from tinytensor.dispatch.record import edge_of, requires
 from tinytensor.dispatch.transfer import constant
@@ -194,12 +194,12 @@ def _grad_of_samples(
             fix="use tt.func.grad, vjp or jvp inside of vmap: their variables are those of one sample",
         )
     pairs = [
-        (o.value, lifted(start_gradient(o, s, "grad"), level))
+        (o.value, unwrapped(start_gradient(o, s, "grad"), level))
         for o, s in zip(outs, starts, strict=True)
         if isinstance(o, Batched) and o.level is level
     ]
     found = grad([o for o, _ in pairs], [x.value for x in ins], [s for _, s in pairs], **given)  # type: ignore[attr-defined]
-    return tuple([None if g is None else lowered(g, level) for g in found])
+    return tuple([None if g is None else wrapped(g, level) for g in found])
 
 
 def pushed(
@@ -222,9 +222,9 @@ def pushed(
     """
     if (level := innermost((*outputs, *inputs))) is not None:
         values = [x.value if isinstance(x, Batched) and x.level is level else x for x in (*outputs, *inputs)]
-        given = [None if t is None else lifted(t, level) for t in tangents]
+        given = [None if t is None else unwrapped(t, level) for t in tangents]
         found = pushed(values[: len(outputs)], values[len(outputs) :], given, create, retain)
-        return [None if t is None else lowered(t, level) for t in found]
+        return [None if t is None else wrapped(t, level) for t in found]
     given = [
         None if t is None else start_gradient(x, t, "jvp") for x, t in zip(inputs, tangents, strict=True)
     ]

@@ -42,7 +42,7 @@ from tinytensor.emulator.run.kernels import WATCHED
 from tinytensor.emulator.run.runtime import HEADER, Core, EmulatedKernel, EmulatedRuntime
 from tinytensor.errors import ArgumentError, KernelError
 from tinytensor.runtime.base import Argument, Buffer, Dim, three_sizes
-from tinytensor.runtime.user_lines import opener
+from tinytensor.runtime.user_lines import caller_frame
 
 Sizes = tuple[Dim, Dim, int]
 # How memory is compared, by the type of the parameter; other types byte by byte.
@@ -279,7 +279,7 @@ class CheckedKernel(EmulatedKernel):
 
 def _caller() -> str:
     """file:line of the user's code that launches; "" if there is none."""
-    frame = opener()
+    frame = caller_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
 
 

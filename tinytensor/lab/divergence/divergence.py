@@ -38,7 +38,7 @@ from tinytensor.lab.divergence.tolerance import STEPS, Difference, compare, move
 from tinytensor.lab.report import Report, Shown, Table, check_counts
 from tinytensor.op import Op, flops_of
 from tinytensor.runtime.cpu.arrays import Array
-from tinytensor.runtime.user_lines import opener
+from tinytensor.runtime.user_lines import caller_frame
 from tinytensor.tensor import is_tensor
 
 
@@ -165,9 +165,9 @@ class _Run(OfThread):
         self._count: Counter[str] = Counter()
         self._inside = False  # an op: those that it calls belong to it
 
-    def results(self, fn: Callable[[Any], Any], given: Any, opener: FrameType | None) -> Arrays:
+    def results(self, fn: Callable[[Any], Any], given: Any, caller_frame: FrameType | None) -> Arrays:
         """Run the program on this side; returns its results."""
-        with observing(self), self.context.listening(opener):
+        with observing(self), self.context.listening(caller_frame):
             return _arrays(fn(given))
 
     def op(self, name: str, device: Any, operands: Any, op: Any, run: Callable[[], Any]) -> Any:
@@ -302,7 +302,7 @@ def divergence(fn: Callable[[Any], Any], a: Any, b: Any) -> Divergence:
             fix='divergence(fn, "cpu", "emulated"), or divergence(fn, tt.float32, tt.bfloat16)',
         )
     rounds = sides[0] not in BY_NAME  # for devices; between dtypes an overflow is reported
-    here = opener()
+    here = caller_frame()
     first = _Run(sides[0], rounds, None)
     result_a = first.results(fn, a, here)
     second = _Run(sides[1], rounds, first.kept)

@@ -19,7 +19,7 @@ from tinytensor.lab.profiler.flame import flame
 from tinytensor.lab.profiler.peaks import Peaks, measure_peaks
 from tinytensor.lab.profiler.recorder import EMULATED, Call, Recorder
 from tinytensor.lab.report import Report, Shown, Table, block, check_counts
-from tinytensor.runtime.user_lines import opener
+from tinytensor.runtime.user_lines import caller_frame
 
 WIDEST = 56  # maximum characters of a name in a table
 
@@ -284,7 +284,7 @@ def profile(*, peaks: Mapping[str, Peaks] | None = None) -> Iterator[Profile]:
     """
     recorder = Recorder()
     found = Profile(recorder.calls, thread=recorder.thread, given=dict(peaks or {}))
-    with recorder.recording(opener()):
+    with recorder.recording(caller_frame()):
         begun = perf_counter()
         try:
             yield found

@@ -86,9 +86,9 @@ class Recorder(Observer):
         self._here = _Running()
 
     @contextmanager
-    def recording(self, opener: FrameType | None) -> Iterator[None]:
-        """Record while the block runs; source lines are recorded from the frame `opener` on."""
-        with observing(self), self._context.listening(opener):
+    def recording(self, caller_frame: FrameType | None) -> Iterator[None]:
+        """Record while the block runs; source lines are recorded from the frame `caller_frame` on."""
+        with observing(self), self._context.listening(caller_frame):
             self._open = True
             try:
                 yield

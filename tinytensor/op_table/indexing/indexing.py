@@ -98,7 +98,7 @@ ROWS = [
     write("mask of elements", np.array([[True, False], [True, True]]), (2, 2), (), "where"),
     write("walking back by index", (slice(None, None, -2), np.array([1, 0])), (4, 3), (2,), "put", "assign"),
     write("empty index", np.zeros(0, np.int64), (3, 4), (4,), "put"),
-    write("repeated index", np.array([1, 1, 0]), (3, 4), (3, 4), "put", "kept"),
+    write("repeated index", np.array([1, 1, 0]), (3, 4), (3, 4), "put", "is_last_write"),
     Row("setitem:row", (MATRIX, numbers((4,)), order((2,), 3)), lambda _, x, v, i: setitem(x, i, v),
         torch=True, writes=(0,), ops=("put",), dtypes=ALL, large="r c, c, r < r", timed="x[i] = row"),
     Row("setitem:row, repeated", (MATRIX, numbers((4,)), ints((4,), 0, 3)),

@@ -9,14 +9,14 @@ from tinytensor.autograd.levels import Batched
 from tinytensor.autograd.modes import grad_enabled, inputs_of
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import Samples, lifted, one_by_one, sampling
+from tinytensor.dispatch.batching import VmapCall, sampling, unwrapped, vmap_loop
 from tinytensor.dispatch.checks import floating, same_dtype
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import accumulator, bool_
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
 from tinytensor.generator import Generator
-from tinytensor.kernels.rows import need_tensors
+from tinytensor.kernels.rows import require_tensors
 from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, Tensor, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_attention
@@ -96,17 +96,17 @@ def merged(value: Tensor) -> Tensor:
     return reshape(value, (samples * B, *rest))
 
 
-def _attention_each(call: Samples) -> Any:
+def _attention_each(call: VmapCall) -> Any:
     if call.batched[4] or call.op.dropout:
-        return one_by_one(call)  # slopes and samples are those of the whole batch
+        return vmap_loop(call)  # slopes and samples are those of the whole batch
     q, k, v = [merged(x) for x in call.values()[:3]]
     return _parted(call, scaled_dot_product_attention(q, k, v, **_options(call, 3)))
 
 
-def _attention_backward_each(call: Samples) -> Any:
+def _attention_backward_each(call: VmapCall) -> Any:
     """Compute the gradient of all samples as one batch, since the saved tensors cannot be joined."""
     if call.batched[5] or call.op.dropout or any([isinstance(x, Batched) for x in call.xs]):
-        return one_by_one(call)
+        return vmap_loop(call)
     grad, q, k, v = [merged(x) for x in call.values()[:4]]
     H = q.layout.shape[1]
     options = _options(call, 4)
@@ -118,18 +118,18 @@ def _attention_backward_each(call: Samples) -> Any:
     return [_parted(call, dx) for dx in partial_vjp(plain, inputs, (grad,), (True, True, True))]
 
 
-def _options(call: Samples, at: int) -> dict[str, Any]:
+def _options(call: VmapCall, at: int) -> dict[str, Any]:
     """The options of attention for all samples as one batch; input `at` is the mask, the next the slopes."""
     size, mask, B = call.level.size, call.xs[at], call.given[0].layout.shape[0]
     if call.batched[at]:
         mask = merged(expand(mask, (size, B, *mask.layout.shape[2:])))
     elif mask is not None and mask.layout.shape[0] > 1:
-        mask = merged(lifted(mask, call.level))
+        mask = merged(unwrapped(mask, call.level))
     given = {"causal": call.op.causal, "scale": call.op.scale, "window": call.op.window}
     return {"mask": mask, "slopes": call.given[at + 1], **given}
 
 
-def _parted(call: Samples, y: Tensor) -> Tensor:
+def _parted(call: VmapCall, y: Tensor) -> Tensor:
     """(samples * B, …) as (samples, B, …)."""
     return reshape(y, (call.level.size, -1, *y.layout.shape[1:]))
 
@@ -409,7 +409,7 @@ def scaled_dot_product_attention(
         Ainslie et al. 2023, arXiv:2305.13245; slopes: Press et al. 2022, arXiv:2108.12409.
     """
     what = "scaled_dot_product_attention"
-    need_tensors(what, q, k, v, mask, slopes)
+    require_tensors(what, q, k, v, mask, slopes)
     q, k, v, mask, slopes = inputs_of("narrow", q, k, v, mask, slopes)
     checked = [Spec(x.layout.shape, x.storage.dtype) for x in (q, k, v)]
     mask_spec = None if mask is None else Spec(mask.layout.shape, mask.storage.dtype)
@@ -424,15 +424,15 @@ def scaled_dot_product_attention(
     too_large = not attention_tiles.fit(device, q.storage.dtype, max(D, Dv))
     rare = device is not cpu and (window or slopes is not None or k.layout.shape[1] != H)
     source = source_of(what, dropout, generator)
-    sight: dict[str, Any] = {"causal": causal, "scale": scale, "window": window}
+    mask_options: dict[str, Any] = {"causal": causal, "scale": scale, "window": window}
     if need_weights or learned or too_large or rare:
         drop = None if source is None else partial(draw_and_drop, p=float(dropout), generator=source)
-        y, weights = plain_attention(q, k, v, mask=mask, slopes=slopes, drop=drop, **sight)
+        y, weights = plain_attention(q, k, v, mask=mask, slopes=slopes, drop=drop, **mask_options)
         return (y, cast(weights, y.storage.dtype)) if need_weights else y
     inputs = (q, k, v, mask, slopes)
     if source is None:
-        return apply(Attention(dropout=0.0, **sight), *inputs, Stream())
-    return _dropping(*inputs, source, dropout=float(dropout), **sight)
+        return apply(Attention(dropout=0.0, **mask_options), *inputs, Stream())
+    return _dropping(*inputs, source, dropout=float(dropout), **mask_options)
 
 
 @sampling()

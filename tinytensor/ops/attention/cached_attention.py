@@ -13,7 +13,7 @@ from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import bool_, int64
 from tinytensor.errors import DeviceError, DTypeError, GradError, IndexRangeError, ShapeError
-from tinytensor.kernels.rows import need_tensors
+from tinytensor.kernels.rows import require_tensors
 from tinytensor.layout import contiguous
 from tinytensor.op import Array, HostCall, Op, Shapes, Spec, Specs, Tensor, register
 from tinytensor.ops.attention import launch as attention_tiles
@@ -90,8 +90,8 @@ class CachedSelfAttention(Op):
         H = heads.shape[1] - 2 * G
         keys[:, :, begin:end], values[:, :, begin:end] = heads[:, H : H + G], heads[:, H + G :]
         seen = keys[:, :, :end], values[:, :, :end], None, slopes
-        sight = {"causal": True, "scale": D**-0.5, "window": self.window}
-        numpy_attention.forward(heads_of(y, H), None, heads[:, :H], *seen, Stream(), **sight)
+        mask_options = {"causal": True, "scale": D**-0.5, "window": self.window}
+        numpy_attention.forward(heads_of(y, H), None, heads[:, :H], *seen, Stream(), **mask_options)
 
     def host(
         self, y: Array, qkv: Array, keys: Array, values: Array, start: Array, slopes: Array | None
@@ -170,7 +170,7 @@ def cached_self_attention(
     >>> y.shape, keys[0, 0, :, 0].tolist()
     ((1, 3, 4), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     """
-    need_tensors("cached_self_attention", qkv, keys, values, start, slopes)
+    require_tensors("cached_self_attention", qkv, keys, values, start, slopes)
     if grad_enabled() and any([requires(t) for t in (qkv, keys, values)]):
         raise GradError(
             "cached_self_attention: an operand requires grad",

@@ -9,12 +9,12 @@ from typing import Any
 
 from tinytensor.autograd.levels import Batched
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, one_by_one, sampling
+from tinytensor.dispatch.batching import VmapCall, sampling, vmap_loop
 from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ShapeError
 from tinytensor.generator import Generator
-from tinytensor.kernels.rows import need_tensors
+from tinytensor.kernels.rows import require_tensors
 from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Shape, Shapes, Spec, Specs, fields_of, register
 from tinytensor.ops.attention import launch as attention_tiles
 from tinytensor.ops.attention import numpy_attention
@@ -80,18 +80,18 @@ def _head(qkv: Shape | None, n_head: int) -> Shape:
     return (B, n_head, T, C3 // 3 // n_head)
 
 
-def _self_attention_each(call: Samples) -> Any:
+def _self_attention_each(call: VmapCall) -> Any:
     if call.op.dropout:  # its samples are those of the whole batch
-        return one_by_one(call)
+        return vmap_loop(call)
     qkv, size = call.xs[0], call.level.size
     y = causal_self_attention(merged(qkv), call.op.n_head)
     return reshape(y, (size, -1, *y.layout.shape[1:]))
 
 
-def _self_attention_backward_each(call: Samples) -> Any:
+def _self_attention_backward_each(call: VmapCall) -> Any:
     """Compute the gradient of all samples as one batch, since the saved tensors cannot be joined."""
     if call.op.dropout or any([isinstance(x, Batched) for x in call.xs]):
-        return one_by_one(call)
+        return vmap_loop(call)
     grad, qkv = [merged(x) for x in call.values()[:2]]
 
     def plain(qkv: Tensor) -> tuple[Tensor]:
@@ -126,9 +126,9 @@ class CausalSelfAttention(Op):
         return Spec((B, T, C3 // 3), qkv.dtype), row_cache((B, self.n_head), T, qkv)
 
     def cpu(self, y: Array, lse: Array | None, qkv: Array, stream: Stream) -> None:
-        sight: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
+        mask_options: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
         places = (heads_of(y, self.n_head), lse, *qkv_of(qkv, self.n_head), None, None, stream)
-        numpy_attention.forward(*places, **sight)
+        numpy_attention.forward(*places, **mask_options)
 
     def host(self, y: Array, lse: Array | None, qkv: Array, stream: Stream) -> HostCall:
         params = (self.n_head, _scale(qkv.shape, self.n_head), self.dropout, *stream)
@@ -173,11 +173,11 @@ class CausalSelfAttentionBackward(Op):
 
     def cpu(self, *arrays: Any) -> None:
         dqkv, grad, qkv, stream, y, lse = arrays
-        sight: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
+        mask_options: Any = {"causal": True, "scale": _scale(qkv.shape, self.n_head), "dropout": self.dropout}
         grad, y = heads_of(grad, self.n_head), heads_of(y, self.n_head)
         q, k, v = qkv_of(qkv, self.n_head)
         dq, dk, dv = qkv_of(dqkv, self.n_head)
-        numpy_attention.backward(dq, dk, dv, grad, q, k, v, None, None, stream, y, lse, **sight)
+        numpy_attention.backward(dq, dk, dv, grad, q, k, v, None, None, stream, y, lse, **mask_options)
 
     def host(self, *arrays: Any) -> HostCall:
         dqkv, grad, qkv, stream, y, lse = arrays
@@ -249,7 +249,7 @@ def causal_self_attention(
     >>> tt.causal_self_attention(tt.ones(1, 2, 12), 2).shape
     (1, 2, 4)
     """
-    need_tensors("causal_self_attention", qkv, slopes)
+    require_tensors("causal_self_attention", qkv, slopes)
     shape, G = qkv.layout.shape, n_kv_head or n_head
     every = n_head + 2 * G
     if len(shape) != 3 or n_head < 1 or G < 1 or n_head % G or not shape[2] or shape[2] % every:

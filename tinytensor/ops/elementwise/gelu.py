@@ -14,13 +14,13 @@ import numpy as np
 
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.forward import symmetric
+from tinytensor.dispatch.forward import jvp_symmetric
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ArgumentError
-from tinytensor.kernels.rows import flat_blocks, need_tensors
+from tinytensor.kernels.rows import flat_blocks, require_tensors
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.double_backward import partial_vjp, through
 from tinytensor.ops.elementwise.arithmetic import clip
@@ -71,8 +71,8 @@ class Gated(Op):
     keeps_slope: bool
 
     inputs = ("x",)
-    vmap = together
-    jvp = symmetric
+    vmap = vmap_batched
+    jvp = jvp_symmetric
     outputs = ("y", "slope")
     saves = ("x", "slope")
     contiguous = ("*",)
@@ -118,7 +118,7 @@ class GatedBackward(Op):
 
     inputs = ("grad", "x", "slope")
     jvp = through(lambda grad, x, **given: _gated_backward(grad, x, **given))
-    vmap = together
+    vmap = vmap_batched
     outputs = ("dx",)
     saves = ("grad", "x")
     may_reuse: ClassVar[dict[str, str]] = {"dx": "slope"}
@@ -230,7 +230,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     >>> tt.gelu(tt.tensor([-1.0, 0.0, 1.0])).tolist()
     [-0.1587, 0.0, 0.8413]
     """
-    need_tensors("gelu", x)
+    require_tensors("gelu", x)
     return gated(x, gelu_gate("gelu", approximate))
 
 
@@ -245,5 +245,5 @@ def silu(x: Tensor) -> Tensor:
     >>> tt.silu(tt.tensor([0.0, 1.0])).tolist()
     [0.0, 0.7311]
     """
-    need_tensors("silu", x)
+    require_tensors("silu", x)
     return gated(x, "silu")

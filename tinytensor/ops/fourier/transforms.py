@@ -13,7 +13,7 @@ import numpy as np
 
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.checks import floating, refuse_complex_history, wide, without_kernel
 from tinytensor.dtypes import DType, complex64, complex128, float32, float64, parts_of
 from tinytensor.errors import ArgumentError, ShapeError
@@ -61,7 +61,7 @@ class Transform(Op):
     norm: Norm
 
     inputs = ("x",)
-    vmap = together
+    vmap = vmap_batched
     flops = _flops(2.5)
 
     def result(self, x: DType) -> DType:

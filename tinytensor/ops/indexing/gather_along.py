@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import vmap_batched
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import int64
 from tinytensor.errors import ShapeError
@@ -18,11 +18,11 @@ from tinytensor.layout import contiguous_strides
 from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, Tensor, per_input, register
 from tinytensor.ops.indexing.selection import (
     add_at,
+    checked_indices,
     launch_add_at,
     note_picked,
     out_of_range,
     sum_dtype,
-    wrapped,
 )
 
 _LONGEST = 2048  # most indices and elements of a row that one block processes
@@ -54,8 +54,8 @@ class Gather(Op):
     what: str
 
     inputs = ("x", "index")
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     saves = ("index",)
     raw = True
     flops = 0.0
@@ -67,9 +67,8 @@ class Gather(Op):
     def cpu(self, y: Array, x: Array, index: Array) -> None:
         note_picked(y)
         beside = tuple([slice(None if i == self.axis else n) for i, n in enumerate(index.shape)])
-        y[...] = np.take_along_axis(
-            x[beside], wrapped(index, self.shape[self.axis], self.axis, self.shape, self.what), self.axis
-        )
+        index = checked_indices(index, self.shape[self.axis], self.axis, self.shape, self.what)
+        y[...] = np.take_along_axis(x[beside], index, self.axis)
 
     def cuda(self, launch: Launch, y: View, x: View, index: View) -> None:
         note_picked(y)
@@ -98,8 +97,8 @@ class GatherTranspose(Op):
     what: str
 
     inputs = ("grad", "index")
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     saves = ("index",)
     flops = per_input(1.0)
 
@@ -112,7 +111,7 @@ class GatherTranspose(Op):
         for i, n in enumerate(self.shape):
             places *= n
             if i == self.axis:
-                places += wrapped(index, n, self.axis, self.shape, self.what)
+                places += checked_indices(index, n, self.axis, self.shape, self.what)
             else:
                 places += np.arange(index.shape[i]).reshape(
                     [-1 if j == i else 1 for j in range(len(self.shape))]
@@ -137,14 +136,14 @@ class GatherTranspose(Op):
         )
         across = steps[0] != 1
         tile, most = power_of_two(picks, 2, _LONGEST), _LONGEST if across else _TOGETHER
-        together = max(1, most // max(tile, size))
+        rows_per_block = max(1, most // max(tile, size))
         bounds = launch.bounds(-size, size, out_of_range, self.axis, self.shape, self.what)
         sums = sum_dtype(grad.dtype).itemsize
         launch(
             *("gather_transpose_rows", grad.dtype, index.dtype, rank, position),
-            grid=-(-prod(rows) // together),
-            args=(*operands, through, prod(rows), size, picks, *steps, bounds, together, tile, across),
-            shared=together * (tile * (8 + grad.itemsize) + size * sums),
+            grid=-(-prod(rows) // rows_per_block),
+            args=(*operands, through, prod(rows), size, picks, *steps, bounds, rows_per_block, tile, across),
+            shared=rows_per_block * (tile * (8 + grad.itemsize) + size * sums),
         )
 
     def backward(self, grads: Grads, saved: Saved, needs: Needs) -> Grads:

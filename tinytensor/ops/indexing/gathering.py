@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import DType, as_dtype, bool_, int64
 from tinytensor.errors import DTypeError, IndexRangeError, ShapeError
@@ -29,7 +29,7 @@ class OneHot(Op):
     num_classes: int
 
     inputs = ("index",)
-    vmap = together
+    vmap = vmap_batched
     dense = ("index",)
     flops = 0.0
 

@@ -98,7 +98,7 @@ def check_mask(mask: Tensor, shape: Shape, axis: int, what: str) -> None:
         )
 
 
-def take_apart(
+def split_index(
     x: Tensor, key: tuple[Any, ...], what: str
 ) -> tuple[Tensor, list[Tensor], Tensor | None, Axes]:
     """Split a key with tensors into basic and advanced indexing.

@@ -19,20 +19,20 @@ from tinytensor.autograd.levels import innermost
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, lifted, write_each
+from tinytensor.dispatch.batching import VmapCall, unwrapped, write_each
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dispatch.launch import write as write_view
 from tinytensor.dtypes import DType, bool_, int32, int64
 from tinytensor.kernels.walk import walk
 from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, register
 from tinytensor.ops.elementwise.comparison import WHERE, where
-from tinytensor.ops.indexing.index_keys import as_index, is_advanced, take_apart
+from tinytensor.ops.indexing.index_keys import as_index, is_advanced, split_index
 from tinytensor.ops.indexing.mask_select import compress, true_places
 from tinytensor.ops.indexing.selection import (
+    index_axes_first,
+    index_axes_to_front,
     pick,
     picked_at,
-    picked_first,
-    picks_in_front,
     place_steps,
     places_of_samples,
     places_on,
@@ -44,7 +44,7 @@ from tinytensor.ops.indexing.selection import (
 )
 from tinytensor.ops.inplace import check_value_dtype, copy_, write
 from tinytensor.ops.views.manipulation import broadcast_to, cast, reshape
-from tinytensor.ops.views.slicing import basic_index, plain_question
+from tinytensor.ops.views.slicing import basic_index, index_cache_key
 from tinytensor.tensor import Tensor, empty, is_tensor
 
 Axes = tuple[int, ...]
@@ -53,15 +53,15 @@ Axes = tuple[int, ...]
 # ---- put: the last write wins -----------------------------------------------------------------------------
 
 
-def _put_each(call: Samples) -> Any:
+def _put_each(call: VmapCall) -> Any:
     """The samples are one more indexed axis."""
     call.infer()
     x, value, places = call.given
     axes, k = call.op.axes, len(places.layout.shape)
     shape, at = selection(x.layout.shape, axes, places.layout.shape)
-    value = picks_in_front(broadcast_to(value, shape), at, k)
+    value = index_axes_to_front(broadcast_to(value, shape), at, k)
     places = places_of_samples(call, 2, prod([x.layout.shape[a] for a in axes]))
-    return call.run(lifted(x, call.level), lifted(value, call.level), places, axes=with_samples(axes))
+    return call.run(unwrapped(x, call.level), unwrapped(value, call.level), places, axes=with_samples(axes))
 
 
 @register
@@ -86,7 +86,7 @@ class Put(Op):
         shape, at = selection(x.shape, self.axes, places.shape)
         indices = np.unravel_index(places, [x.shape[a] for a in self.axes])
         target = y.transpose(*self.axes, *[i for i in range(y.ndim) if i not in self.axes])
-        target[indices] = picked_first(np.broadcast_to(value, shape), at, places.ndim)
+        target[indices] = index_axes_first(np.broadcast_to(value, shape), at, places.ndim)
 
     def cuda(self, launch: Launch, y: View, x: View, value: View, places: View) -> None:
         if y.ptr != x.ptr:
@@ -101,20 +101,20 @@ class Put(Op):
         dx = apply(self, g, _zero(g), places) if needs[0] else None
         if not needs[1]:
             return dx, None, None
-        kept = apply(Kept(size=prod([g.layout.shape[a] for a in self.axes])), places)
+        kept = apply(IsLastWrite(size=prod([g.layout.shape[a] for a in self.axes])), places)
         behind = len(g.layout.shape) - len(self.axes) - picked_at(self.axes)
         kept = reshape(kept, (*places.layout.shape, *(1,) * behind))
         return dx, where(kept, select(g, places, self.axes), 0.0), None
 
 
-def _kept_each(call: Samples) -> Any:
+def _kept_each(call: VmapCall) -> Any:
     """Each sample has flat indices of its own."""
     n = call.op.size
     return call.run(places_of_samples(call, 0, n), size=call.level.size * n)
 
 
 @register
-class Kept(Op):
+class IsLastWrite(Op):
     """Whether each write is the last one to its flat index."""
 
     size: int
@@ -177,13 +177,13 @@ def _write_at(launch: Launch, y: View, value: View, places: View, axes: Axes) ->
 
 
 def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Sequence[Tensor], Tensor | None, Axes]:
-    """Parse a key into a view of x and its indices, mask and indexed axes; see `take_apart`."""
+    """Parse a key into a view of x and its indices, mask and indexed axes; see `split_index`."""
     parts = key if type(key) is tuple else (key,)
-    asked = plain_question(parts)
+    asked = index_cache_key(parts)
     if asked is not None or not any([is_advanced(p) for p in parts]):
         return basic_index(x, parts, asked, what), (), None, ()
     parts = tuple([as_index(p, what, x.storage.device) if is_advanced(p) else p for p in parts])
-    return take_apart(x, parts, what)
+    return split_index(x, parts, what)
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:

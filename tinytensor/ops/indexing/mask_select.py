@@ -16,8 +16,8 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import VmapCall
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, dense, index_type, view_of
 from tinytensor.dispatch.record import edge_of
 from tinytensor.dispatch.transfer import values
@@ -126,7 +126,7 @@ def _marked(bits: Array) -> Array:
     return np.flatnonzero(bits if bits.dtype == bool else np.unpackbits(bits, bitorder="little"))
 
 
-def _compress_each(call: Samples) -> Any:
+def _compress_each(call: VmapCall) -> Any:
     """Select by flat indices, which all samples share: the mask of one sample cannot be read."""
     x, bits, starts = call.xs
     size, shape, count = call.level.size, call.op.shape, call.op.count
@@ -145,7 +145,7 @@ class Compress(Op):
 
     inputs = ("x", "bits", "starts")
     vmap = _compress_each
-    jvp = same_op
+    jvp = jvp_linear
     saves = ("bits", "starts")
     raw = True
     flops = 0.0
@@ -180,7 +180,7 @@ class CompressTranspose(Op):
 
     inputs = ("grad", "bits", "starts")
     vmap = _compress_each
-    jvp = same_op
+    jvp = jvp_linear
     saves = ("bits", "starts")
     dense = ("grad",)
     raw = True

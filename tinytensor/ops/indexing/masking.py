@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import vmap_batched
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dtypes import bool_, promote
 from tinytensor.errors import DTypeError, ShapeError
@@ -29,8 +29,8 @@ class Triangle(Op):
     upper: bool
 
     inputs = ("x",)
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     raw = True
     flops = 0.0
 

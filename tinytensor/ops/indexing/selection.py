@@ -15,8 +15,8 @@ import numpy as np
 
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, aligned, broadcasting, lifted, lowered, moved, shifted
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import VmapCall, aligned, broadcasting, moved, shifted, unwrapped, wrapped
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import BLOCK, Launch, View, blocks_for, index_type
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, int64, uint32
@@ -46,7 +46,7 @@ def out_of_range(index: int, axis: int, shape: Shape, what: str) -> IndexRangeEr
     )
 
 
-def wrapped(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
+def checked_indices(index: Array, size: int, axis: int, shape: Shape, what: str) -> Array:
     """Indices as int64 from 0 to size - 1; negative ones count from the end, others raise."""
     if not index.size:
         return index.astype(np.int64, copy=False)
@@ -90,7 +90,7 @@ def _fill_places(places: Array, indices: Sequence[Array], axes: Axes, shape: Sha
     places[...] = 0
     for index, axis in zip(indices, axes, strict=True):
         places *= shape[axis]
-        places += wrapped(index, shape[axis], axis, shape, what)
+        places += checked_indices(index, shape[axis], axis, shape, what)
 
 
 def _launch_places(
@@ -173,14 +173,14 @@ def note_picked(y: Array | View) -> None:
         copies.note("", "index", y.nbytes, "selected elements are not evenly strided, so they are copied")
 
 
-def picked_first(y: Array, at: int, n: int) -> Array:
+def index_axes_first(y: Array, at: int, n: int) -> Array:
     """A selection with its n picked axes moved to the front: a view."""
     return y if at == 0 else np.moveaxis(y, range(at, at + n), range(n))
 
 
-def places_of_samples(call: Samples, at: int, n: int) -> Tensor:
+def places_of_samples(call: VmapCall, at: int, n: int) -> Tensor:
     """Input `at` of a call, flat indices below n in each sample, as flat indices of all samples."""
-    places = lifted(call.given[at], call.level)
+    places = unwrapped(call.given[at], call.level)
     starts = constant(np.arange(call.level.size) * n, int64, places.storage.device)
     return places + reshape(starts, (-1, *(1,) * (len(places.layout.shape) - 1)))
 
@@ -190,8 +190,8 @@ def with_samples(axes: Axes) -> Axes:
     return (0, *[a + 1 for a in axes])
 
 
-def picks_in_front(x: Tensor, at: int, n: int, *, back: bool = False) -> Tensor:
-    """`picked_first` of a tensor; or `back`: its inverse."""
+def index_axes_to_front(x: Tensor, at: int, n: int, *, back: bool = False) -> Tensor:
+    """`index_axes_first` of a tensor; or `back`: its inverse."""
     order = list(range(len(x.layout.shape)))
     order = [*order[at : at + n], *order[:at], *order[at + n :]]
     if back:
@@ -199,19 +199,19 @@ def picks_in_front(x: Tensor, at: int, n: int, *, back: bool = False) -> Tensor:
     return permute(x, tuple(order))
 
 
-def _own_places(call: Samples) -> Any:
+def _own_places(call: VmapCall) -> Any:
     """The rule of a selection, or its adjoint, if each sample has places: the samples are an indexed axis."""
     x, axes, shape = call.given[0], call.op.axes, call.op.shape_in
     k, at = len(call.given[1].layout.shape), picked_at(axes)
     places = places_of_samples(call, 1, prod([shape[a] for a in axes]))
     given = {"axes": with_samples(axes), "shape_in": (call.level.size, *shape)}
     if isinstance(call.op, SelectTranspose):
-        return call.run(lifted(picks_in_front(x, at, k), call.level), places, **given)
-    found = lowered(call.run(lifted(x, call.level), places, **given), call.level)
-    return lifted(picks_in_front(found, at, k, back=True), call.level)
+        return call.run(unwrapped(index_axes_to_front(x, at, k), call.level), places, **given)
+    found = wrapped(call.run(unwrapped(x, call.level), places, **given), call.level)
+    return unwrapped(index_axes_to_front(found, at, k, back=True), call.level)
 
 
-def _select_each(call: Samples) -> Any:
+def _select_each(call: VmapCall) -> Any:
     """The rule of a selection, or its adjoint."""
     call.infer()
     if call.batched[1]:
@@ -234,7 +234,7 @@ class Select(Op):
 
     inputs = ("x", "places")
     vmap = _select_each
-    jvp = same_op
+    jvp = jvp_linear
     saves = ("places",)
     raw = True
     dense = ("places",)
@@ -259,7 +259,7 @@ class Select(Op):
 def _read_places(y: Array, x: Array, places: Array, axes: Axes) -> None:
     if not y.size:
         return
-    out = picked_first(y, selection(x.shape, axes, places.shape)[1], places.ndim)  # (...picked, ...rest)
+    out = index_axes_first(y, selection(x.shape, axes, places.shape)[1], places.ndim)  # (...picked, ...rest)
     if out.flags.c_contiguous:
         np.take(_rows(x, axes), places, axis=0, out=out, mode="clip")  # places are in range
     else:
@@ -276,7 +276,7 @@ def _launch_read(launch: Launch, y: View, x: View, places: View, axes: Axes) -> 
     launch("select_forward", y.as_bits().dtype, rank, selected, index, grid=grid, args=args)
 
 
-def _pick_each(call: Samples) -> Any:
+def _pick_each(call: VmapCall) -> Any:
     axes, (x, *indices) = call.op.axes, call.values()
     k = max([len(i.layout.shape) for i in indices]) - 1  # picked axes of one sample
     size, what = call.level.size, call.op.what
@@ -352,7 +352,7 @@ class SelectTranspose(Op):
 
     inputs = ("grad", "places")
     vmap = _select_each
-    jvp = same_op
+    jvp = jvp_linear
     saves = ("places",)
     dense = ("grad", "places")
     flops = per_input(1.0)
@@ -379,7 +379,7 @@ def add_at(y: Array, grad: Array, places: Array, axes: Axes) -> None:
     y[...] = 0
     if not grad.size:
         return
-    picked = picked_first(grad, selection(y.shape, axes, places.shape)[1], places.ndim)
+    picked = index_axes_first(grad, selection(y.shape, axes, places.shape)[1], places.ndim)
     rows = reshaped(picked, places.size, -1)  # (picked, rest)
     if axes == tuple(range(len(axes))):  # the indexed axes are in front: add into y directly
         _add_rows(y.reshape(-1, rows.shape[1]), places.reshape(-1), rows)

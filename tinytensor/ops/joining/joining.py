@@ -15,8 +15,8 @@ from tinytensor.autograd.levels import Batched, Level
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, lowered, together
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import VmapCall, vmap_batched, wrapped
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edge_of, new_node
 from tinytensor.dispatch.transfer import constant, values
@@ -69,7 +69,7 @@ def _part(array: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
     return np.broadcast_to(np.zeros((), dtype), shape) if array is None else array.reshape(shape)
 
 
-def _join_each(call: Samples) -> Tensor:
+def _join_each(call: VmapCall) -> Tensor:
     shapes = tuple([(call.level.size, *shape) for shape in call.op.shapes])
     found: Tensor = call.run(*call.values(), axis=call.op.axis + 1, shapes=shapes)
     return found
@@ -90,7 +90,7 @@ class Join(Op):
 
     inputs = ("part",)
     vmap = _join_each
-    jvp = same_op
+    jvp = jvp_linear
     raw = True
     flops = 0.0
 
@@ -163,8 +163,8 @@ class Repeat(Op):
     new: Shape
 
     inputs = ("x",)
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     raw = True
     flops = 0.0
 
@@ -202,8 +202,8 @@ class Roll(Op):
     axes: Shape
 
     inputs = ("x",)
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     raw = True
     flops = 0.0
 
@@ -592,7 +592,7 @@ def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
 def _parts(x: Tensor, sizes: Shape, axis: int, *, drop: bool) -> tuple[Tensor, ...]:
     """Consecutive slices of an axis as views that share one autograd node."""
     if isinstance(x, Batched):
-        return tuple([lowered(part, x.level) for part in _parts(x.value, sizes, axis + 1, drop=drop)])
+        return tuple([wrapped(part, x.level) for part in _parts(x.value, sizes, axis + 1, drop=drop)])
     edge = edge_of(x) if grad_enabled() and x.storage.dtype.is_inexact else None
     outs: list[Tensor] = []
     start = 0

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples
+from tinytensor.dispatch.batching import VmapCall
 from tinytensor.dispatch.elementwise import NUMBERS, convert, number
-from tinytensor.dispatch.forward import Found, Tangents
+from tinytensor.dispatch.forward import Found, JvpCall
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, int64, promote
@@ -27,13 +27,13 @@ __all__ = ["pad"]
 Widths = tuple[tuple[int, int], ...]  # (before, after) per axis
 
 
-def _pad_each(call: Samples) -> Tensor:
+def _pad_each(call: VmapCall) -> Tensor:
     widths = ((0, 0), *call.op.widths)
     found: Tensor = call.run(*call.values(), widths=widths)
     return found
 
 
-def _pad_tangent(call: Tangents) -> Found:
+def _pad_tangent(call: JvpCall) -> Found:
     """The tangent, padded with zeros: the constant does not change."""
     return [apply(call.op.replace(value=0), call.one)]
 

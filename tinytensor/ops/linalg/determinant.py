@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, of_matrices, register
 from tinytensor.ops.double_backward import partial_vjp
@@ -33,7 +33,7 @@ def _for_matrices(x: Tensor) -> Tensor:
 class Det(Op):
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     saves = ("x", "y")
     flops = _flops
 
@@ -92,7 +92,7 @@ class SlogdetResult(NamedTuple):
 class Slogdet(Op):
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     outputs = ("sign", "logabsdet")
     visible = 2
     saves = ("x",)

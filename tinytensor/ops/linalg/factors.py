@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.errors import ArgumentError, GradError
 from tinytensor.op import Array, Grads, Needs, Op, Saved, Spec, Specs, Tensor, of_matrices, register
 from tinytensor.ops.elementwise.sign_and_complex import conj
@@ -32,7 +32,7 @@ class Cholesky(Op):
 
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     saves = ("y",)
     flops = of_matrices(lambda m, n: n**3 / 3)
 
@@ -99,7 +99,7 @@ class Qr(Op):
 
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     outputs = ("q", "r")
     visible = 2
     saves = ("q", "r")

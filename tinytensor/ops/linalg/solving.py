@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, aligned, together
+from tinytensor.dispatch.batching import VmapCall, aligned, vmap_batched
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dtypes import parts_of
 from tinytensor.errors import DTypeError, ShapeError
@@ -32,7 +32,7 @@ class Solve(Op):
 
     inputs = ("a", "b")
     library = True
-    vmap = together
+    vmap = vmap_batched
     saves = ("a", "y?a")
 
     def flops(self, outs: Shapes, ins: Shapes) -> float:
@@ -102,7 +102,7 @@ def solve(x1: Tensor, x2: Tensor) -> Tensor:
 class Inv(Op):
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     saves = ("y",)
     flops = of_matrices(lambda m, n: 2.0 * n**3)
 
@@ -136,7 +136,7 @@ def inv(x: Tensor) -> Tensor:
     return apply(Inv, x)
 
 
-def _pinv_each(call: Samples) -> Tensor:
+def _pinv_each(call: VmapCall) -> Tensor:
     x, rtol = call.values()
     found: Tensor = call.run(x, aligned(rtol, len(x.layout.shape) - 3))
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinytensor.autograd.modes import grad_enabled
 from tinytensor.dispatch.apply import apply_all
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.record import requires
 from tinytensor.dtypes import parts_of
 from tinytensor.op import Array, Grads, Needs, Op, Saved, Shapes, Spec, Specs, Tensor, of_matrices, register
@@ -48,7 +48,7 @@ class Eigh(Op):
 
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     outputs = ("w", "v")
     visible = 2
     saves = ("w", "v")
@@ -140,7 +140,7 @@ class Svd(Op):
 
     inputs = ("x",)
     library = True
-    vmap = together
+    vmap = vmap_batched
     outputs = ("u", "s", "vh")
     visible = 3
     saves = ("u", "s", "vh")

@@ -17,10 +17,10 @@ from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply
 from tinytensor.dispatch.batching import composed
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.forward import Found, Tangents
+from tinytensor.dispatch.forward import Found, JvpCall
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import accumulator
-from tinytensor.kernels.rows import as_rows, need_tensors
+from tinytensor.kernels.rows import as_rows, require_tensors
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.elementwise.gelu import (
     FUNCTORS,
@@ -48,7 +48,7 @@ def _linear_gelu(
     return gated(linear(x, weight, bias, transposed=transposed), gate)
 
 
-def _linear_gelu_tangent(call: Tangents) -> Found:
+def _linear_gelu_tangent(call: JvpCall) -> Found:
     """With z = x @ weight + bias: dy = dz * gelu'(z)."""
     (dz,) = linear_tangent(call)
     assert dz is not None
@@ -154,7 +154,7 @@ def linear_gelu(
     >>> tt.linear_gelu(tt.ones(1, 2), tt.eye(2), tt.tensor([0.0, -2.0])).tolist()
     [[0.8412, -0.1588]]
     """
-    need_tensors("linear_gelu", x, weight)
+    require_tensors("linear_gelu", x, weight)
     gate = gelu_gate("linear_gelu", approximate)
     recording = grad_enabled() and any([t is not None and t.requires_grad for t in (x, weight, bias)])
     keeps = ("slope" if x.storage.device is cpu else "before") if recording else ""

@@ -18,10 +18,10 @@ from tinytensor.autograd.modes import grad_enabled
 from tinytensor.config import config
 from tinytensor.device import cpu
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import Samples, aligned, composed
+from tinytensor.dispatch.batching import VmapCall, aligned, composed
 from tinytensor.dispatch.checks import same_dtype
 from tinytensor.dispatch.cpu import run_plain
-from tinytensor.dispatch.forward import Found, Tangents, product_rule
+from tinytensor.dispatch.forward import Found, JvpCall, product_rule
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import accumulator, float32, promote
 from tinytensor.errors import DTypeError, ShapeError
@@ -48,7 +48,7 @@ def _t(a: Array, flag: bool) -> Array:
     return a.swapaxes(-1, -2) if flag else a
 
 
-def _matmul_each(call: Samples) -> Tensor:
+def _matmul_each(call: VmapCall) -> Tensor:
     pairs = list(zip(call.xs, call.batched, strict=True))
     ndim = max([len(x.layout.shape) - is_batched for x, is_batched in pairs])
     a, b = [aligned(x, ndim) if is_batched else x for x, is_batched in pairs]
@@ -230,12 +230,12 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, transposed: bool)
     return y if bias is None else y + bias
 
 
-def _linear_each(call: Samples) -> Any:
+def _linear_each(call: VmapCall) -> Any:
     shared = call.batched == [True, False, False]  # then more rows are enough
     return call.run(*call.xs) if shared else composed(_linear)(call)
 
 
-def linear_tangent(call: Tangents) -> Found:
+def linear_tangent(call: JvpCall) -> Found:
     """dy = dx @ weight + x @ dweight + dbias."""
     (dx, dweight, dbias), saved, transposed = call.given, call.saved, call.op.transposed
     ((shape, _),) = call.outputs()  # type: ignore[misc]  # it is computed

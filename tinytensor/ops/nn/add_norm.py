@@ -19,7 +19,7 @@ from tinytensor.dtypes import DType, accumulator, float32
 from tinytensor.generator import Generator
 from tinytensor.kernels import norms
 from tinytensor.kernels.dropout import Drop
-from tinytensor.kernels.rows import need_tensors
+from tinytensor.kernels.rows import require_tensors
 from tinytensor.op import (
     Grads,
     HostCall,
@@ -222,7 +222,7 @@ def _add_norm(
     generator: Generator | None,
 ) -> tuple[Tensor, Tensor]:
     what = f"add_{_name(centered)}"
-    need_tensors(what, x, y, weight, bias)
+    require_tensors(what, x, y, weight, bias)
     source = source_of(what, p, generator)
     dtype, other = x.storage.dtype, y.storage.dtype
     # a 16-bit sum is rounded before the norm reads it, or, in an autocast block, widened

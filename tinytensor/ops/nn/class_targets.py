@@ -8,7 +8,7 @@ import numpy as np
 
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, lifted, together
+from tinytensor.dispatch.batching import VmapCall, unwrapped, vmap_batched
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dtypes import float64, int64
 from tinytensor.errors import ArgumentError, DTypeError, IndexRangeError
@@ -42,15 +42,15 @@ def check_reduction(what: str, reduction: str) -> None:
         )
 
 
-def each_loss(call: Samples) -> Any:
+def each_loss(call: VmapCall) -> Any:
     """The rule of an op of (scores, targets) for batched operands: the losses of rows, summed per sample."""
     if call.op.reduction == "none":
-        return together(call)
+        return vmap_batched(call)
     losses, targets = apply(call.op.replace(reduction="none"), *call.given), call.given[1]
     total = sum(losses)
     if call.op.reduction == "mean":
         total = total / sum(cast(not_equal(targets, call.op.ignore_index), losses.storage.dtype))
-    return lifted(total, call.level)
+    return unwrapped(total, call.level)
 
 
 def sum_of_rows(rows: Array, counted: Array, reduction: str) -> Any:

@@ -19,7 +19,7 @@ from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import accumulator, int64
 from tinytensor.errors import ArgumentError, ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, team
+from tinytensor.kernels.rows import as_rows, require_tensors, threads_per_row
 from tinytensor.op import Grads, HostCall, Needs, Op, Saved, Spec, Specs, fields_of, per_input, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.arithmetic import maximum
@@ -137,7 +137,7 @@ class CrossEntropy(Op):
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
         labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, self.ignore_index)
         losses = launch.scratch(targets.shape, accumulator(dtype))
-        block, x = team(width, dtype), launch.rows(logits, op="cross_entropy", operand="the logits")
+        x, block = launch.rows(logits, op="cross_entropy", operand="logits"), threads_per_row(width, dtype)
         numbers = (count, width, x.strides[0], self.ignore_index, self.label_smoothing, bounds)
         args = (losses, top, log, x, labels, *numbers)
         launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
@@ -227,7 +227,7 @@ class CrossEntropyBackward(Op):
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
         labels, _ = on_device(launch, "cross_entropy", "targets", targets, width, self.ignore_index)
         factor = factor_on_device(launch, "cross_entropy", self, labels)
-        block, per_row = team(width, dtype), self.reduction == "none"
+        block, per_row = threads_per_row(width, dtype), self.reduction == "none"
         x, dx = launch.rows(logits, op="cross_entropy", operand="the logits"), launch.rows(dlogits)
         numbers = (
             count,
@@ -294,7 +294,7 @@ def cross_entropy(
     Differs from: torch.nn.functional.cross_entropy, where the classes are on axis 1.
     Source: label smoothing: Szegedy et al. 2015, arXiv:1512.00567.
     """
-    need_tensors("cross_entropy", logits, targets)
+    require_tensors("cross_entropy", logits, targets)
     check_reduction("cross_entropy", reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(

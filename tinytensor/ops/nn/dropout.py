@@ -14,8 +14,8 @@ from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.errors import ArgumentError, DTypeError
 from tinytensor.generator import Generator, default_generator
-from tinytensor.kernels.dropout import Drop, add_dropped, odds
-from tinytensor.kernels.rows import need_tensors
+from tinytensor.kernels.dropout import Drop, add_dropped, dropout_threshold
+from tinytensor.kernels.rows import require_tensors
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, Tensor, register
 from tinytensor.ops.random.philox import blocks_needed, dropout_keep
 from tinytensor.random_streams import Stream
@@ -47,7 +47,7 @@ class Dropout(Op):
         np.multiply(x * keep, x.dtype.type(1.0 / (1.0 - self.p) if self.p < 1.0 else 0.0), out=y)
 
     def host(self, y: Array, x: Array, stream: Stream) -> HostCall:
-        return partial(kernels.dropout_forward, y, x, *odds(self.p), stream.seed, stream.offset)
+        return partial(kernels.dropout_forward, y, x, *dropout_threshold(self.p), stream.seed, stream.offset)
 
     def cuda(self, launch: Launch, y: View, x: View, stream: Stream) -> None:
         add_dropped(launch, y, None, x, Drop(self.p, stream))
@@ -72,7 +72,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generat
     >>> tt.dropout(tt.ones(6), 0.5, generator=tt.Generator(1)).sum().item() in {0, 2, 4, 6, 8, 10, 12}
     True
     """
-    need_tensors("dropout", x)
+    require_tensors("dropout", x)
     source = source_of("dropout", p, generator if training else None)
     return _dropped(x, float(p), source) if training and source is not None else x
 

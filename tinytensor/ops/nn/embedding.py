@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, lifted
+from tinytensor.dispatch.batching import VmapCall, unwrapped
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import int64
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, reshaped
+from tinytensor.kernels.rows import as_rows, require_tensors, reshaped
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, Tensor, per_input, register
 from tinytensor.ops.elementwise.comparison import less, where
 from tinytensor.ops.indexing.selection import pick
@@ -29,19 +29,19 @@ kernels = HostKernels("embedding")
 MOST_OWNED = 4096  # most table rows per block of the backward kernel, see embedding.cu
 
 
-def _embedding_each(call: Samples) -> Any:
+def _embedding_each(call: VmapCall) -> Any:
     weight, indices = call.xs
     if not call.batched[0]:
         return call.run(weight, indices)
     samples, V, _ = weight.layout.shape
-    indices = lifted(call.given[1], call.level)
+    indices = unwrapped(call.given[1], call.level)
     behind = (1,) * (len(indices.layout.shape) - 1)
     tables = constant(np.arange(samples).reshape(-1, *behind), int64, indices.storage.device)
     # in a pick negative numbers count from the end: V is out of range, too
     return pick(weight, [tables, where(less(indices, 0), V, indices)], (0, 1), "embedding")
 
 
-def _embedding_backward_each(call: Samples) -> Any:
+def _embedding_backward_each(call: VmapCall) -> Any:
     (grad, indices), rows, size = call.values(), call.op.count, call.level.size
     behind = (1,) * (len(indices.layout.shape) - 1)
     starts = constant(np.arange(0, size * rows, rows).reshape(-1, *behind), int64, grad.storage.device)
@@ -57,7 +57,7 @@ class Embedding(Op):
 
     inputs = ("weight", "indices")
     vmap = _embedding_each
-    jvp = same_op
+    jvp = jvp_linear
     saves = ("indices",)
     dense = ("weight",)
     contiguous = ("weight",)
@@ -111,7 +111,7 @@ class EmbeddingBackward(Op):
 
     inputs = ("grad", "indices")
     vmap = _embedding_backward_each
-    jvp = same_op
+    jvp = jvp_linear
     outputs = ("dweight",)
     saves = ("indices",)
     dense = ("grad",)
@@ -168,5 +168,5 @@ def embedding(weight: Tensor, indices: Tensor) -> Tensor:
     Memory: keeps the indices. The gradient has the size of the whole table.
     Accuracy: the gradients of a row are added in a fixed order: deterministic.
     """
-    need_tensors("embedding", weight, indices)
+    require_tensors("embedding", weight, indices)
     return apply(Embedding(count=weight.layout.shape[0] if weight.layout.shape else 0), weight, indices)

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import Samples, composed
+from tinytensor.dispatch.batching import VmapCall, composed
 from tinytensor.dispatch.checks import floating, same_dtype
-from tinytensor.dispatch.forward import Found, Tangents
+from tinytensor.dispatch.forward import Found, JvpCall
 from tinytensor.dispatch.launch import Launch
 from tinytensor.dtypes import DType, accumulator
 from tinytensor.errors import ShapeError
 from tinytensor.kernels import norms
-from tinytensor.kernels.rows import as_rows, need_tensors
+from tinytensor.kernels.rows import as_rows, require_tensors
 from tinytensor.op import (
     Grads,
     HostCall,
@@ -67,12 +67,12 @@ def _by_ops(
     return y if dtype is None else cast(y, dtype)
 
 
-def _each(call: Samples) -> Any:
+def _each(call: VmapCall) -> Any:
     shared = not any(call.batched[1:])
     return call.run(*call.xs) if shared else composed(partial(_by_ops, op=call.op))(call)
 
 
-def _tangent(call: Tangents) -> Found:
+def _tangent(call: JvpCall) -> Found:
     """The tangent of the result: the transpose of the gradient."""
     grads: Any = call.given
     found = _forward(grads, call.saved.x, call.saved.weight, call.op.replace(dtype=None))
@@ -153,12 +153,12 @@ class NormBackward(Op):
     contiguous = ("*",)
 
     @staticmethod
-    def jvp(call: Tangents) -> Found:
+    def jvp(call: JvpCall) -> Found:
         """Through ordinary ops."""
         return through(partial(_backward_by_ops, op=call.node.op))(call)
 
     @staticmethod
-    def vmap(call: Samples) -> Any:
+    def vmap(call: VmapCall) -> Any:
         """Compute by other ops."""
         return composed(partial(_backward_by_ops, op=call.op))(call)
 
@@ -301,7 +301,7 @@ def layer_norm(
     Differs from: torch.nn.functional.layer_norm, which takes several last axes; here reshape them into one.
     Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
     """
-    need_tensors("layer_norm", x, weight, bias)
+    require_tensors("layer_norm", x, weight, bias)
     return apply(LayerNorm(eps=eps, dtype=dtype), x, weight, bias)
 
 
@@ -321,5 +321,5 @@ def rms_norm(
     Differs from: torch.nn.functional.rms_norm, whose default eps is that of the dtype.
     Source: Zhang, Sennrich 2019, arXiv:1910.07467.
     """
-    need_tensors("rms_norm", x, weight)
+    require_tensors("rms_norm", x, weight)
     return apply(RmsNorm(eps=eps, dtype=dtype), x, weight, None)

@@ -8,13 +8,13 @@ import numpy as np
 
 from tinytensor.autograd.modes import inputs_of
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, lifted, together
+from tinytensor.dispatch.batching import VmapCall, unwrapped, vmap_batched
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import accumulator
 from tinytensor.errors import ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, team
+from tinytensor.kernels.rows import as_rows, require_tensors, threads_per_row
 from tinytensor.op import Array, Grads, Needs, Op, Saved, Shape, Spec, Specs, Tensor, fields_of, register
 from tinytensor.ops.elementwise.comparison import not_equal
 from tinytensor.ops.elementwise.exponential import softplus
@@ -67,7 +67,7 @@ class NllLoss(Op):
 
     inputs = ("log_probs", "targets")
     vmap = each_loss
-    jvp = same_op
+    jvp = jvp_linear
     outputs = ("loss",)
     saves = ("targets",)
     dense = ("log_probs",)
@@ -108,16 +108,16 @@ class NllLoss(Op):
         return apply(NllLossBackward(**fields_of(self)), grads[0], saved.targets), None
 
 
-def _nll_backward_each(call: Samples) -> Any:
+def _nll_backward_each(call: VmapCall) -> Any:
     """Gradients of single losses; a mean divides them by the number of targets of its sample."""
     if call.op.reduction == "none":
-        return together(call)
+        return vmap_batched(call)
     grad, targets = call.given
     if call.op.reduction == "mean":
         counted = not_equal(targets, call.op.ignore_index)
         grad = grad / sum(cast(counted, grad.storage.dtype))
     grads = expand(reshape(grad, (1,) * len(targets.layout.shape)), targets.layout.shape)
-    return lifted(apply(call.op.replace(reduction="none"), grads, targets), call.level)
+    return unwrapped(apply(call.op.replace(reduction="none"), grads, targets), call.level)
 
 
 @register
@@ -147,7 +147,7 @@ class NllLossBackward(Op):
         count, width, dtype = targets.size, self.shape[-1], grad.dtype
         labels, _ = on_device(launch, "nll_loss", "targets", targets, width, self.ignore_index)
         factor = factor_on_device(launch, "nll_loss", self, labels)
-        block = team(width, dtype)
+        block = threads_per_row(width, dtype)
         args = (dlog_probs, grad, labels, factor, count, width, self.reduction == "none", self.ignore_index)
         launch("nll_loss_backward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
 
@@ -174,14 +174,14 @@ def nll_loss(
 
     Differs from: torch.nn.functional.nll_loss, where the classes are on axis 1.
     """
-    need_tensors("nll_loss", log_probs, targets)
+    require_tensors("nll_loss", log_probs, targets)
     check_reduction("nll_loss", reduction)
     shape = log_probs.layout.shape
     return apply(NllLoss(ignore_index=ignore_index, reduction=reduction, shape=shape), log_probs, targets)
 
 
 def _check_pair(what: str, x: Tensor, targets: Tensor) -> None:
-    need_tensors(what, x, targets)
+    require_tensors(what, x, targets)
     floating(what, Spec(x.layout.shape, x.storage.dtype))
     same_shape(what, x, targets)
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.checks import floating
-from tinytensor.dispatch.forward import Found, Tangents, symmetric
+from tinytensor.dispatch.forward import Found, JvpCall, jvp_symmetric
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.errors import ArgumentError
-from tinytensor.kernels.rows import need_tensors, team
+from tinytensor.kernels.rows import require_tensors, threads_per_row
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, Tensor, register
 from tinytensor.ops.double_backward import partial_vjp
 from tinytensor.ops.elementwise.exponential import exp
@@ -36,7 +36,7 @@ def _launch(launch: Launch, part: str, logarithm: bool, y: View, *inputs: View, 
     width, inner = y.shape[axis], prod(y.shape[axis + 1 :])
     args = [y, *inputs, y.size // width, width]
     if inner == 1:
-        block = team(width, y.dtype, at_most=512 if part == "forward" else 256)
+        block = threads_per_row(width, y.dtype, at_most=512 if part == "forward" else 256)
         grid = blocks_for(y.size // width, block[1])
         launch(f"softmax_{part}", y.dtype, logarithm, grid=grid, block=block, args=args)
     else:
@@ -52,8 +52,8 @@ class Softmax(Op):
     axis: int
 
     inputs = ("x",)
-    vmap = together
-    jvp = symmetric
+    vmap = vmap_batched
+    jvp = jvp_symmetric
     saves = ("y",)
     dense = ("x",)
     contiguous = ("*",)
@@ -89,7 +89,7 @@ class SoftmaxBackward(Op):
     axis: int
 
     inputs = ("grad", "y")
-    vmap = together
+    vmap = vmap_batched
     outputs = ("dx",)
     saves = ("grad", "y")
     dense = ("*",)
@@ -124,7 +124,7 @@ class SoftmaxBackward(Op):
         return partial_vjp(self.by_ops, (saved.grad, saved.y), grads, needs)
 
 
-def _log_softmax_tangent(call: Tangents) -> Found:
+def _log_softmax_tangent(call: JvpCall) -> Found:
     """dy = dx - sum(exp(y) * dx)."""
     return [call.one - sum(exp(call.saved.y) * call.one, call.op.axis, True)]
 
@@ -159,7 +159,7 @@ class LogSoftmaxBackward(SoftmaxBackward):
 
 def _prepared(what: str, x: Tensor, axis: int | None, dtype: Any) -> tuple[Tensor, int]:
     """x in a dtype, and its axis."""
-    need_tensors(what, x)
+    require_tensors(what, x)
     shape = x.layout.shape
     if axis is None and len(shape) > 2:
         raise ArgumentError(

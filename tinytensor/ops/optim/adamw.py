@@ -27,7 +27,7 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dispatch.watch import watched
 from tinytensor.dtypes import accumulator, float32, float64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
-from tinytensor.kernels.rows import flat_blocks, need_tensors, one_block, reshaped
+from tinytensor.kernels.rows import flat_blocks, one_block, require_tensors, reshaped
 from tinytensor.layout import Layout
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Spec, Specs, per_input, register
 from tinytensor.ops.elementwise.power import sqrt, square
@@ -181,7 +181,7 @@ def adamw_step(
             why="each parameter has one of each",
             fix="leave out parameters without a gradient, and their m and v",
         )
-    need_tensors("adamw_step", *params, *grads, *ms, *vs, hyper)
+    require_tensors("adamw_step", *params, *grads, *ms, *vs, hyper)
     which = _checked_rows(hyper, len(params)) if rows is None else _checked_rows(hyper, len(params), rows)
     if not params:
         return
@@ -391,7 +391,7 @@ def grad_norm(tensors: Sequence[Tensor]) -> Tensor:
         raise ArgumentError(
             "grad_norm: no tensor", why="the norm needs at least one tensor", fix="pass the gradients"
         )
-    need_tensors("grad_norm", *tensors)
+    require_tensors("grad_norm", *tensors)
     device = common_device("grad_norm", tensors)
     recorded = grad_enabled() and any([edge_of(x) is not None for x in tensors])
     if not recorded and (device is not cpu or config.host_kernels == "auto"):

@@ -19,7 +19,7 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import DType, float32, float64, int32, int64
 from tinytensor.errors import GradError, ShapeError
 from tinytensor.events import observers
-from tinytensor.kernels.rows import need_tensors
+from tinytensor.kernels.rows import require_tensors
 from tinytensor.op import Array, Spec
 from tinytensor.ops.inplace import check_target, copy_
 from tinytensor.ops.views.manipulation import cast, cast_by, record_cast
@@ -134,7 +134,7 @@ def by_dtype(tensors: Sequence[Tensor]) -> dict[DType, list[int]]:
 
 def _writable(what: str, tensors: Sequence[Tensor]) -> Iterator[tuple[Launch | None, list[Tensor]]]:
     """Check the tensors; yield (launch, tensors of one dtype and device); launch None: general path."""
-    need_tensors(what, *tensors)
+    require_tensors(what, *tensors)
     apart: list[Tensor] = []
     together: dict[Any, list[Tensor]] = {}
     for t in tensors:

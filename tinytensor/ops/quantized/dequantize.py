@@ -12,7 +12,7 @@ from tinytensor.dispatch.cpu import run_plain
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import float32, uint8
 from tinytensor.errors import DTypeError, ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.kernels.rows import as_rows, require_tensors, row_blocks
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Shapes, Spec, Specs, Tensor, register, size
 from tinytensor.ops.indexing.gathering import take
 from tinytensor.ops.quantized.kinds import NUMBERS, QUANTIZED, dequantized, kind_of, packed_rows
@@ -137,7 +137,7 @@ def quantize(x: Tensor, kind: str) -> Tensor:
     >>> packed.shape, packed.dtype
     ((2, 18), tinytensor.uint8)
     """
-    need_tensors("quantize", x)
+    require_tensors("quantize", x)
     return apply(Quantize(kind=kind), x)
 
 
@@ -155,7 +155,7 @@ def dequantize(packed: Tensor, kind: str) -> Tensor:
     >>> tt.dequantize(tt.quantize(tt.full((1, 32), 0.5), "q8_0"), "q8_0")[0, :2].tolist()
     [0.5, 0.5]
     """
-    need_tensors("dequantize", packed)
+    require_tensors("dequantize", packed)
     return apply(Dequantize(kind=kind), packed)
 
 
@@ -175,7 +175,7 @@ def quantized_embedding(indices: Tensor, packed: Tensor, kind: str) -> Tensor:
     >>> tt.quantized_embedding(tt.tensor([1, 0, 1]), table, "q8_0").shape
     (3, 32)
     """
-    need_tensors("quantized_embedding", indices, packed)
+    require_tensors("quantized_embedding", indices, packed)
     if len(packed.layout.shape) != 2:
         raise ShapeError(
             f"quantized_embedding: packed has shape {packed.layout.shape}",

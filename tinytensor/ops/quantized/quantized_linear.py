@@ -12,7 +12,7 @@ from tinytensor.dispatch.checks import floating
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dtypes import float32, int8
 from tinytensor.errors import ShapeError
-from tinytensor.kernels.rows import as_rows, need_tensors, row_blocks
+from tinytensor.kernels.rows import as_rows, require_tensors, row_blocks
 from tinytensor.layout import contiguous
 from tinytensor.op import Array, Grads, HostCall, Needs, Op, Saved, Shapes, Spec, Specs, register, size
 from tinytensor.ops.matmul.gemm import multiply
@@ -133,5 +133,5 @@ def quantized_linear(x: Tensor, packed: Tensor, kind: str, *, rounded: bool = Fa
     >>> tt.quantized_linear(tt.ones(1, 32), tt.quantize(w, "q8_0"), "q8_0").tolist()
     [[32.0, 64.0]]
     """
-    need_tensors("quantized_linear", x, packed)
+    require_tensors("quantized_linear", x, packed)
     return apply(QuantizedLinear(kind=kind, rounded=rounded), x, packed)

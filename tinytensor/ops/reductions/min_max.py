@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
+from tinytensor.dispatch.batching import vmap_batched
 from tinytensor.dispatch.launch import Launch, View, elementwise
 from tinytensor.dtypes import DType, accumulator, bool_, int64
 from tinytensor.errors import ArgumentError, DTypeError, ShapeError
@@ -111,7 +111,7 @@ class TieShare(Op):
     axes: Axes
 
     inputs = ("x", "y")
-    vmap = together
+    vmap = vmap_batched
     outputs = ("share",)
     dense = ("y",)
     flops = 0.0

@@ -10,7 +10,7 @@ import numpy as np
 from tinytensor.device import cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.views import ViewOp, known_view, viewed
 from tinytensor.dtypes import DType, as_dtype
 from tinytensor.errors import DTypeError
@@ -81,7 +81,7 @@ def spread(grad: Tensor, shape: Shape, axes: Axes) -> Tensor:
 class Sum(Reduction):
     shape: Shape
 
-    jvp = same_op
+    jvp = jvp_linear
     flops = per_input(1.0)
     autocast = "wide"
 
@@ -103,7 +103,7 @@ class Sum(Reduction):
 class Mean(Reduction):
     shape: Shape
 
-    jvp = same_op
+    jvp = jvp_linear
     flops = per_input(1.0)
     autocast = "wide"
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import together
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.batching import vmap_batched
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import Launch, View
 from tinytensor.dtypes import DType, accumulator, as_dtype, bool_
 from tinytensor.errors import DTypeError, ShapeError
@@ -46,8 +46,8 @@ class CumulativeSum(Op):
     reverse: bool
 
     inputs = ("x",)
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     flops = per_input(1.0)
     autocast = "wide"
 
@@ -79,7 +79,7 @@ class CumulativeProd(Op):
     axis: int
 
     inputs = ("x",)
-    vmap = together
+    vmap = vmap_batched
     saves = ("x", "y")
     flops = per_input(1.0)
     autocast = "wide"
@@ -106,7 +106,7 @@ class Recurrence(Op):
     axis: int
 
     inputs = ("a", "b")
-    vmap = together
+    vmap = vmap_batched
     outputs = ("s",)
     saves = ("a", "s?a")
     flops = 2.0

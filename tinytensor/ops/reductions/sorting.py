@@ -8,7 +8,7 @@ import numpy as np
 
 from tinytensor.device import Device
 from tinytensor.dispatch.apply import apply, apply_all
-from tinytensor.dispatch.batching import composed, together
+from tinytensor.dispatch.batching import composed, vmap_batched
 from tinytensor.dispatch.launch import Launch, View, blocks_for
 from tinytensor.dispatch.transfer import constant, values
 from tinytensor.dtypes import DType, float32, int64, promote
@@ -81,7 +81,7 @@ class Sort(Op):
     shape: Shape
 
     inputs = ("x",)
-    vmap = together
+    vmap = vmap_batched
     outputs = ("y", "order")
     saves = ("order",)
     flops = 0.0
@@ -114,7 +114,7 @@ class Argsort(Op):
     descending: bool
     kind: Kind
     inputs = ("x",)
-    vmap = together
+    vmap = vmap_batched
     outputs = ("order",)
     flops = 0.0
 
@@ -139,7 +139,7 @@ class Topk(Op):
     shape: Shape
 
     inputs = ("x",)
-    vmap = together
+    vmap = vmap_batched
     outputs = ("values", "indices")
     visible = 2
     saves = ("indices",)

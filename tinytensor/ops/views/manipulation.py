@@ -18,9 +18,9 @@ from tinytensor.config import config
 from tinytensor.device import Device, as_device, cpu
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.apply import apply
-from tinytensor.dispatch.batching import Samples, on_value, together
+from tinytensor.dispatch.batching import VmapCall, on_value, vmap_batched
 from tinytensor.dispatch.elementwise import Scalar, convert, number
-from tinytensor.dispatch.forward import same_op
+from tinytensor.dispatch.forward import jvp_linear
 from tinytensor.dispatch.launch import Launch, View, write
 from tinytensor.dispatch.record import edges_of, record
 from tinytensor.dispatch.views import ViewOp, all_ints, known_view, make_view, view, viewed
@@ -120,7 +120,7 @@ class Expand(ViewOp):
         return (sum_to(grads[0], self.shape_in),)
 
 
-def _sum_each(call: Samples) -> Tensor:
+def _sum_each(call: VmapCall) -> Tensor:
     (x,), shape = call.values(), call.op.shape
     whole = x.layout.shape
     kept = (whole[0], *(1,) * (len(whole) - 1 - len(shape)), *shape)
@@ -136,7 +136,7 @@ class SumTo(Op):
 
     inputs = ("x",)
     vmap = _sum_each
-    jvp = same_op
+    jvp = jvp_linear
     flops = per_input(1.0)
 
     def infer(self, x: Spec) -> Specs:
@@ -217,8 +217,8 @@ class Copy(Op):
     """Copy into new, C-contiguous memory."""
 
     inputs = ("x",)
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     raw = True
     into = _cast
     flops = 0.0
@@ -251,8 +251,8 @@ class Cast(Op):
     source: DType
 
     inputs = ("x",)
-    vmap = together
-    jvp = same_op
+    vmap = vmap_batched
+    jvp = jvp_linear
     raw = True
     into = _cast
     flops = 0.0

@@ -102,7 +102,7 @@ def _index(x: Tensor, key: Key) -> Index:
 _BOUNDS = frozenset({int, type(None)})
 
 
-def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
+def index_cache_key(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """Hashable cache key for an index of integers, slices of integers, None and Ellipsis; else None."""
     asked: list[Any] = []
     for part in parts:
@@ -119,7 +119,7 @@ def plain_question(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
 
 
 def basic_index(x: Tensor, parts: tuple[Any, ...], asked: tuple[Any, ...] | None, what: str) -> Tensor:
-    """x[parts] for a key without tensors, checked; `asked` is its cache key, from `plain_question`."""
+    """x[parts] for a key without tensors, checked; `asked` is its cache key, from `index_cache_key`."""
     if asked is not None and (t := known_view(x, "index", asked)) is not None:
         return t
     return viewed(x, _index(x, normalize_key(parts, x.layout.shape, what)), "index", asked)

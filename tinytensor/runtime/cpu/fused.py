@@ -25,7 +25,7 @@ _GRAIN = 32_768  # elements that a thread takes at a time
 _Slot = tuple[int, tuple[int, ...], np.dtype[Any]]
 
 
-class Life:
+class Lifetime:
     """Lifetime of the storage of a step's result: `end` is the number of steps when it goes, or None.
 
     `clock` has the number of steps so far, and None after the capture. It is not the graph, which would then
@@ -59,7 +59,7 @@ class Formula(NamedTuple):
     ufunc: Callable[..., Any]
     y: Array
     operands: tuple[Array, ...]
-    life: Life | None
+    life: Lifetime | None
     name: str
 
 
@@ -84,7 +84,7 @@ def formula_of(
     ufunc: Callable[..., Any],
     y: Array,
     operands: Sequence[Any],
-    life: Life | None,
+    life: Lifetime | None,
     name: str,
 ) -> Formula | None:
     """The formula of a step; None if dtypes or layouts do not fit."""

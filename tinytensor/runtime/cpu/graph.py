@@ -19,7 +19,7 @@ from tinytensor.errors import DeviceError, KernelError
 from tinytensor.events import OfThread, observers
 from tinytensor.runtime.cpu.arrays import silent
 from tinytensor.runtime.cpu.chain import Native, Step, chained, loops_of, run_steps
-from tinytensor.runtime.cpu.fused import Life, fuse, source_of
+from tinytensor.runtime.cpu.fused import Lifetime, fuse, source_of
 from tinytensor.runtime.cpu.memory import Arena
 
 LOOPS_FROM = 10  # the replay at which elementwise loops are generated and compiled, a second of work
@@ -93,9 +93,9 @@ class HostGraph(OfThread):
         first = array.copy()
         self._restores.append(partial(np.copyto, array, first))
 
-    def life_of(self, storage: Any) -> Life:
+    def life_of(self, storage: Any) -> Lifetime:
         """Lifetime of the storage of a result, in steps of the capture."""
-        return Life(storage, self._clock)
+        return Lifetime(storage, self._clock)
 
     def note_constant(self, storage: Any) -> None:
         """Record that the storage was filled at the capture, by no step."""

@@ -1,4 +1,4 @@
-"""Joint: combines several optimizers with disjoint parameters into one."""
+"""CombinedOptimizer: combines several optimizers with disjoint parameters into one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tinytensor.api as tt
 from tinytensor.optim.optimizer import Group, Optimizer, groups_of
 
 
-class Joint(Optimizer):
+class CombinedOptimizer(Optimizer):
     """Combines optimizers, for parameters with different update rules.
 
     Attributes:
@@ -18,7 +18,7 @@ class Joint(Optimizer):
             applies to the part.
 
     >>> matrix, vector = tt.ones(2, 2, requires_grad=True), tt.ones(2, requires_grad=True)
-    >>> optimizer = tt.optim.Joint(tt.optim.Muon([matrix]), tt.optim.AdamW([vector]))
+    >>> optimizer = tt.optim.CombinedOptimizer(tt.optim.Muon([matrix]), tt.optim.AdamW([vector]))
     >>> (matrix @ vector).sum().backward()
     >>> optimizer.step()
     >>> [len(group["params"]) for group in optimizer.param_groups]
@@ -45,9 +45,9 @@ class Joint(Optimizer):
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Not supported: a group belongs to a part."""
         raise tt.ArgumentError(
-            "Joint: a group without an optimizer",
+            "CombinedOptimizer: a group without an optimizer",
             why="each part has its own update rule",
-            fix="create a new Joint from parts that have the group",
+            fix="create a new CombinedOptimizer from parts that have the group",
         )
 
     def step(self, scale: tt.Tensor | float | None = None) -> None:
@@ -62,10 +62,10 @@ class Joint(Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict()`; see Optimizer."""
-        counts, saved = [len(part.param_groups) for part in self.parts], groups_of("Joint", state)
+        counts, saved = [len(part.param_groups) for part in self.parts], groups_of("CombinedOptimizer", state)
         if len(saved) != sum(counts):
             raise tt.ArgumentError(
-                f"Joint.load_state_dict: {len(saved)} groups",
+                f"CombinedOptimizer.load_state_dict: {len(saved)} groups",
                 why=f"the parts have {counts}",
                 fix="build it with the same parts as the one that was saved",
             )
