@@ -162,7 +162,9 @@ def test_a_parameter_whose_name_does_not_say_that_it_is_an_axis_is_refused(annot
     """It would not be shifted, and the op would compute along another axis."""
 
     parameters = {"along": annotation, "eps": "float", "keepdims": "bool"}
-    Along = type("Along", (Op,), {"inputs": ("x",), "vmap": vmap_batched, "__annotations__": parameters})
-    with pytest.raises(ValueError, match=r"along: .* parameter 'along' is an axis\n.*called axes, axis, new"):
-        register(Along)
-    assert "along" not in registry
+    op = type("AlongNorm", (Op,), {"inputs": ("x",), "vmap": vmap_batched, "__annotations__": parameters})
+    with pytest.raises(
+        ValueError, match=r"along_norm: .* parameter 'along' is an axis\n.*called axes, axis, new"
+    ):
+        register(op)
+    assert "along_norm" not in registry

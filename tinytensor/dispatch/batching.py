@@ -297,7 +297,7 @@ def vmap_batched(call: VmapCall) -> Any:
 
 
 def _check_names(op: type[Op]) -> None:
-    """Raise ValueError for an op with the rule `vmap_batched` and an integer whose name does not say more."""
+    """Raise ValueError for an op with the rule `vmap_batched` and an integer whose use is unknown."""
     if op.vmap is not vmap_batched:
         return
     for name, kind in op.fields.items():

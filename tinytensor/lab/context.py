@@ -43,7 +43,7 @@ class Context(Observer):
     """Tracks modules and backward passes on all threads while it listens."""
 
     def __init__(self) -> None:
-        self._opener: FrameType | None = None
+        self._caller_frame: FrameType | None = None
         self._here = _Running()
         self._names: dict[int, tuple[Module, dict[int, str]]] = {}
         self._forward: weakref.WeakKeyDictionary[Node, Place] = weakref.WeakKeyDictionary()
@@ -51,12 +51,12 @@ class Context(Observer):
     @contextmanager
     def listening(self, caller_frame: FrameType | None) -> Iterator[None]:
         """Track while the block runs; source lines are recorded from the frame `caller_frame` on."""
-        self._opener = caller_frame
+        self._caller_frame = caller_frame
         try:
             with observing(self):
                 yield
         finally:
-            self._opener = None
+            self._caller_frame = None
             self._names.clear()
 
     def place(self) -> Place:
@@ -65,7 +65,7 @@ class Context(Observer):
         if here.nodes:
             return here.nodes[-1]
         path = here.modules[-1][1] if here.modules else ()
-        return Place(path, user_lines(self._opener), "", here.passes > 0)
+        return Place(path, user_lines(self._caller_frame), "", here.passes > 0)
 
     def node(self, node: Node, outs: Any) -> None:
         """Record the forward context of a newly created node."""
@@ -93,7 +93,7 @@ class Context(Observer):
         """Run a pass, or the backward of a node in the place of its forward."""
         here = self._here
         if node is not None:
-            made = self._forward.get(node) or Place((), user_lines(self._opener), "", True)
+            made = self._forward.get(node) or Place((), user_lines(self._caller_frame), "", True)
             here.nodes.append(made._replace(node=node.name, backward=True))
         here.passes += 1
         try:

@@ -136,8 +136,8 @@ class CrossEntropy(Op):
     ) -> None:
         dtype, width, count = logits.dtype, logits.shape[-1], targets.size
         labels, bounds = on_device(launch, "cross_entropy", "targets", targets, width, self.ignore_index)
-        losses = launch.scratch(targets.shape, accumulator(dtype))
-        x, block = launch.rows(logits, op="cross_entropy", operand="logits"), threads_per_row(width, dtype)
+        losses, block = launch.scratch(targets.shape, accumulator(dtype)), threads_per_row(width, dtype)
+        x = launch.rows(logits, op="cross_entropy", operand="the logits")
         numbers = (count, width, x.strides[0], self.ignore_index, self.label_smoothing, bounds)
         args = (losses, top, log, x, labels, *numbers)
         launch("cross_entropy_forward", dtype, grid=blocks_for(count, block[1]), block=block, args=args)
