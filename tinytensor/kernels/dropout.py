@@ -13,7 +13,7 @@ def dropout_threshold(p: float) -> tuple[int, float]:
     """Arguments of the kernels for a probability p: an element is dropped if its 24 random bits are below the
     first number, else multiplied by the second.
 
-    >>> odds(0.5)
+    >>> dropout_threshold(0.5)
     (8388608, 2.0)
     """
     return ceil(p * (1 << 24)), 1.0 / (1.0 - p) if p < 1.0 else 0.0
