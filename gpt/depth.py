@@ -1,6 +1,6 @@
 """One dial: model and training of a modern small GPT from its depth alone, `python -m gpt train --depth=N`.
 
-Independent of data and tokenizer. `docs/developers/decisions.md` says where the constants come from.
+Independent of data and tokenizer. `docs/developers/decisions/gpt.md` says where the constants come from.
 """
 
 from math import sqrt
