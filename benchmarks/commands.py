@@ -91,6 +91,8 @@ def quick(options: Given) -> Iterable[Report]:
 def kernels_lab(options: Given) -> list[Report]:
     from benchmarks.kernels_lab import run as lab
     from benchmarks.kernels_lab.host import LADDER as HOST
+    from benchmarks.kernels_lab.ladders import LADDERS
+    from benchmarks.kernels_lab.overlap import LADDER as OVERLAP
 
     known = [*lab.NAMES, HOST]
     if options.ladder not in (*known, "all"):
@@ -99,7 +101,16 @@ def kernels_lab(options: Given) -> list[Report]:
         )
     if options.time and options.ladder != HOST and not tt.cuda.is_available():
         raise BenchmarkError("kernels_lab: --time needs a GPU; without it, traffic is counted on any machine")
-    return [lab.run(lab.NAMES if options.ladder == "all" else [options.ladder], timed=options.time)]
+    names = lab.NAMES if options.ladder == "all" else [options.ladder]
+    own = (Path(getattr(options, "with")), options.launch)
+    if own == (Path(), ""):
+        return [lab.run(names, timed=options.time)]
+    if options.ladder in ("all", OVERLAP) or not (own[1] and own[0].is_file()):
+        raise BenchmarkError(
+            f"kernels_lab: --with FILE --launch LAUNCH add a version to one ladder of "
+            f"{', '.join([*LADDERS, HOST])}; there is no file {str(own[0])!r}, or no launch"
+        )
+    return [lab.run(names, timed=options.time, own=own)]
 
 
 def dry(options: Given) -> str:
@@ -164,6 +175,8 @@ HELP = {
     "sizes": "elements",
     "threads": "of the CPU; 1: pinned to one CPU",
     "time": "time on the GPU in place of counting",
+    "launch": "of the file: 'name<<<grid, block>>>(out, …)' with the names of inputs and sizes; .cpp: 'name'",
+    "with": "a .cu or .cpp file of yours: one more version",
 }
 CONTEST: dict[str, Any] = {"rounds": 9, "retries": 9}
 DTYPE, DEVICE = ("float32", "bfloat16"), ("cpu", "cuda", "emulated", "dry")
@@ -182,7 +195,8 @@ COMMANDS = {
     ),
     "generate": Command("tokens that a GPT writes", **CONTEST, **STEP, alone=False, others="", device=DEVICE),
     "kernels_lab": Command(
-        "ladders of kernels: traffic counted, or timed on a GPU", kernels_lab, _ladder="all", time=False
+        "ladders of kernels: traffic counted, or timed on a GPU", kernels_lab,
+        _ladder="all", time=False, launch="", **{"with": ""},
     ),
     "kernel_traffic": Command("bytes that kernels move, relative to the minimum"),
     "ops": Command(

@@ -3,6 +3,7 @@
 Unlike ladders of device kernels, these are timed on every machine, since they target the processor.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -15,16 +16,19 @@ from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.contest.windows import group_for, measure
 from tinytensor.runtime.cpu.kernels import HostKernels
 
+FILE = Path(__file__).with_name("matmul_cpu.cpp")
+
 
 class Rung(NamedTuple):
-    """One version: a kernel that computes c from a and b, and its lesson."""
+    """One version: a kernel that computes c from a and b, its lesson, and the .cpp file."""
 
     title: str
     kernel: str
     lesson: str
+    file: Path = FILE
 
 
-LADDER = "matmul_cpu"  # and the .cpp file
+LADDER = "matmul_cpu"
 SMALL, LARGE = (37, 70, 400), (768, 768, 768)  # rows, columns, inner size: for verification and for timing
 RUNGS = (
     Rung("naive", "matmul_naive", "of each line of the cache that is read, one number is used"),
@@ -37,13 +41,23 @@ RUNGS = (
 BLAS = "NumPy's BLAS"
 
 
-def kernels() -> HostKernels:
-    """Compile the kernels of the file; BenchmarkError if that fails."""
-    # An absolute path overrides the engine's kernel directory.
-    found = HostKernels(str(Path(__file__).with_name(LADDER)))
+def kernels(file: Path) -> HostKernels:
+    """Compile the kernels of a file; BenchmarkError if that fails."""
+    found = HostKernels(str(file.resolve()))  # an absolute path overrides the engine's kernel directory
     if not found.usable():
-        raise BenchmarkError(f"{LADDER}: C++ kernels are not available; see the log for the reason")
+        raise BenchmarkError(f"{file.name}: C++ kernels are not available; see the log for the reason")
     return found
+
+
+def with_kernel(file: Path, name: str) -> tuple[Rung, ...]:
+    """The versions, and a last one of a .cpp file of your own: `HOST_KERNEL bool name(Array c, Array a, Array
+    b)`, as in matmul_cpu.cpp. BenchmarkError if the file declares no such kernel.
+    """
+    try:
+        getattr(kernels(file), name)
+    except (AttributeError, OSError) as error:
+        raise BenchmarkError(f"{file}: {error}") from error
+    return (*RUNGS, Rung("yours", name, f"{name} of {file.name}", file))
 
 
 def _operands(sizes: tuple[int, int, int]) -> tuple[Any, Any, Any]:
@@ -54,15 +68,15 @@ def _operands(sizes: tuple[int, int, int]) -> tuple[Any, Any, Any]:
     return a, b, np.full((m, n), np.nan, np.float32)
 
 
-def check(sizes: tuple[int, int, int] = SMALL) -> dict[str, float]:
+def check(sizes: tuple[int, int, int] = SMALL, rungs: Sequence[Rung] = RUNGS) -> dict[str, float]:
     """Error of each version against float64, relative to the largest element; BenchmarkError above 1e-5."""
     a, b, c = _operands(sizes)
     wanted = a.astype(np.float64) @ b.astype(np.float64)
     largest = float(np.abs(wanted).max(initial=0.0)) or 1.0
-    found, errors = kernels(), {}
-    for rung in RUNGS:
+    errors = {}
+    for rung in rungs:
         c.fill(np.nan)
-        if not getattr(found, rung.kernel)(c, a, b):
+        if not getattr(kernels(rung.file), rung.kernel)(c, a, b):
             raise BenchmarkError(f"{LADDER}, {rung.title}: does not support {sizes}")
         errors[rung.title] = float(np.abs(c - wanted).max(initial=0.0)) / largest
         if not errors[rung.title] <= 1e-5:
@@ -70,14 +84,16 @@ def check(sizes: tuple[int, int, int] = SMALL) -> dict[str, float]:
     return errors
 
 
-def time_rungs(*, rounds: int = 7, seconds: float = 0.05) -> list[dict[str, Any]]:
+def time_rungs(
+    rungs: Sequence[Rung] = RUNGS, *, rounds: int = 7, seconds: float = 0.05
+) -> list[dict[str, Any]]:
     """Verify all versions, then time them and NumPy's BLAS in interleaved rounds."""
-    check()
-    check(LARGE)
-    (a, b, c), found = _operands(LARGE), kernels()
-    calls = {rung.title: partial(getattr(found, rung.kernel), c, a, b) for rung in RUNGS}
+    check(rungs=rungs)
+    check(LARGE, rungs)
+    a, b, c = _operands(LARGE)
+    calls = {rung.title: partial(getattr(kernels(rung.file), rung.kernel), c, a, b) for rung in rungs}
     calls[BLAS] = partial(np.matmul, a, b, out=c)
-    lessons = {rung.title: rung.lesson for rung in RUNGS}
+    lessons = {rung.title: rung.lesson for rung in rungs}
     lessons[BLAS] = f"with threads of its own; ours are {tt.get_num_threads()}"
     groups = {title: group_for(call) for title, call in calls.items()}
     windows: dict[str, list[float]] = {title: [] for title in calls}

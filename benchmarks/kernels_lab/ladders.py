@@ -47,6 +47,7 @@ class Ladder:
         small, large: sizes for the emulator and for a GPU.
         inputs: generates the arrays.
         reference: NumPy implementation.
+        shape: of the result; a name stands for the size of this name.
         rungs: versions from naive to optimized.
         floor: minimum bytes of any version, from the sizes.
         flops: floating-point operations, from the sizes.
@@ -58,9 +59,11 @@ class Ladder:
     large: Sizes
     inputs: Callable[[np.random.Generator, Sizes], Arrays]
     reference: Callable[[Arrays], np.ndarray[Any, Any]]
+    shape: tuple[str | int, ...]
     rungs: tuple[Rung, ...]
     floor: Callable[[Sizes], int]
     flops: Callable[[Sizes], int]
+    dtype: tt.DType = tt.float32  # of the result
 
 
 @cache
@@ -120,6 +123,7 @@ MATMUL = Ladder(
     large={"M": 4096, "N": 4096, "K": 4096},
     inputs=floats(("a", ("M", "K")), ("b", ("K", "N"))),
     reference=lambda x: x["a"].astype(np.float64) @ x["b"].astype(np.float64),
+    shape=("M", "N"),
     rungs=(
         Rung("naive", product("matmul_naive", (32, 8), (32, 8), by_row=True), "lanes stand a row apart"),
         Rung("coalesced", product("matmul_coalesced", (32, 8), (8, 32)), "lanes stand side by side"),
@@ -158,6 +162,7 @@ TRANSPOSE = Ladder(
     large={"M": 8192, "N": 8192},
     inputs=floats(("x", ("M", "N"))),
     reference=lambda x: x["x"].T,
+    shape=("N", "M"),
     rungs=(
         Rung("naive", moved("transpose_naive"), "coalesced reads, scattered writes", 0.0),
         Rung("shared memory", moved("transpose_shared"), "coalesced both ways, 32 bank conflicts", 0.0),
@@ -194,6 +199,7 @@ REDUCTION = Ladder(
     large={"N": 1 << 28},
     inputs=lambda rng, s: {"x": rng.uniform(0, 1, s["N"]).astype(np.float32)},
     reference=lambda x: np.array([x["x"].sum(dtype=np.float64)]),
+    shape=(1,),
     rungs=(
         Rung("atomic", summed_by_atomics, "all threads wait for one address; order differs", 1e-3),
         Rung("interleaved", summed("reduction_interleaved"), "lanes diverge"),
@@ -228,6 +234,7 @@ SCAN = Ladder(
     large={"N": 1 << 26},
     inputs=lambda rng, s: {"x": rng.uniform(0, 1, s["N"]).astype(np.float32)},
     reference=lambda x: np.cumsum(x["x"], dtype=np.float64),
+    shape=("N",),
     rungs=(
         Rung("Hillis-Steele", scanned("scan_hillis_steele"), "8 additions per element"),
         Rung("Blelloch", scanned("scan_blelloch"), "2 additions per element, 16 barriers"),
@@ -252,6 +259,8 @@ HISTOGRAM = Ladder(
     large={"N": 1 << 28},
     inputs=lambda rng, s: {"x": rng.integers(0, 256, s["N"]).astype(np.uint8)},
     reference=lambda x: np.bincount(x["x"], minlength=256),
+    shape=(256,),
+    dtype=tt.int32,
     rungs=(
         Rung("global atomics", counted("histogram_global"), "one global addition per byte", 0.0),
         Rung("per block", counted("histogram_shared"), "additions meet in shared memory", 0.0),
@@ -288,6 +297,7 @@ STENCIL = Ladder(
         "w": rng.uniform(-1, 1, (5, 5)).astype(np.float32),
     },
     reference=convolve,
+    shape=("H", "W"),
     rungs=(
         Rung("naive", convolved("stencil_naive", 8), "25 global reads per element"),
         Rung("shared tile", convolved("stencil_tiled", 8), "1.7 global reads per element"),
@@ -324,6 +334,7 @@ SOFTMAX = Ladder(
     large={"rows": 16384, "width": 4096},
     inputs=floats(("x", ("rows", "width"))),
     reference=softmax,
+    shape=("rows", "width"),
     rungs=(
         Rung("thread per row", rowwise("softmax_thread_per_row", 32, 32), "lanes stand a row apart"),
         Rung(
@@ -351,6 +362,7 @@ LAYER_NORM = Ladder(
     large={"rows": 32768, "width": 768},
     inputs=floats(("x", ("rows", "width")), ("weight", ("width",)), ("bias", ("width",))),
     reference=layer_norm,
+    shape=("rows", "width"),
     rungs=(
         Rung("thread per row", rowwise("layer_norm_thread_per_row", 32, 32), "lanes stand a row apart"),
         Rung(
@@ -396,6 +408,7 @@ ATTENTION = Ladder(
     large={"T": 8192, "D": 64},
     inputs=floats(("q", ("T", "D")), ("k", ("T", "D")), ("v", ("T", "D"))),
     reference=attend,
+    shape=("T", "D"),
     rungs=(
         Rung("three kernels", attention_in_three, "T x T scores to memory and back"),
         Rung("online", attention_in_one("attention_online", 8), "no scores in memory; keys read per query"),

@@ -2,10 +2,14 @@
 worked out by hand.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tinytensor as tt
+from benchmarks.__main__ import main
 from benchmarks.contest.contestants import BenchmarkError
 from benchmarks.kernels_lab import host, lab, overlap
 from benchmarks.kernels_lab.ladders import LADDERS, TRANSPOSE, Rung
@@ -78,9 +82,9 @@ def test_layer_norm_in_one_pass_loses_digits() -> None:
 
 
 def test_a_wrong_rung_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong, kernels = Rung("wrong", lambda x, sizes: x["x"] * 2.0, ""), host.kernels()
+    wrong, kernels = Rung("wrong", lambda x, sizes: x["x"] * 2.0, ""), host.kernels(host.FILE)
     kernels.__dict__["matmul_naive"] = lambda c, a, b: c.fill(1.0) is None
-    monkeypatch.setattr(host, "kernels", lambda: kernels)
+    monkeypatch.setattr(host, "kernels", lambda file: kernels)
     monkeypatch.setattr(overlap.Job, "parts", lambda job: [slice(0, job.size // 2)])
     for call, said in (
         (lambda: lab.error_of(wrong, tt.zeros(2, 3), np.zeros((3, 2))), "wrong: shape"),
@@ -111,6 +115,69 @@ def test_rungs_on_the_host_are_timed_beside_blas(monkeypatch: pytest.MonkeyPatch
     found = host.time_rungs(rounds=1, seconds=0.0)
     assert [row["rung"] for row in found] == [rung.title for rung in host.RUNGS] + [host.BLAS]
     assert found[0]["GFLOP/s"] == pytest.approx(2 * 20 * 30 * 40 / found[0]["seconds"] / 1e9)
+
+
+MINE = """
+template <int N>
+__global__ void mine(float* y, const float* x, int rows, int columns) {
+    const int i = blockIdx.y * blockDim.y + threadIdx.y, j = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < rows && j < columns) y[j * rows + i] = N * x[i * columns + j];
+}
+"""
+OWN_PRODUCT = """
+#include "array.h"
+HOST_KERNEL bool mine(Array c, Array a, Array b) {
+    for (Index i = 0; i < c.shape(0); i++)
+        for (Index j = 0; j < c.shape(1); j++) {
+            float sum = 0;
+            for (Index k = 0; k < a.shape(1); k++)
+                sum += a.data<float>()[i * a.shape(1) + k] * b.data<float>()[k * c.shape(1) + j];
+            c.data<float>()[i * c.shape(1) + j] = sum;
+        }
+    return true;
+}
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs `kernels_lab` with a file of one's own; returns exit code and output."""
+
+    def call(ladder: str, name: str, text: str, launch: str) -> tuple[int, str]:
+        (tmp_path / name).write_text(text)
+        words = [ladder, f"--with={tmp_path / name}", f"--launch={launch}", f"--out={tmp_path}"]
+        return main(["kernels_lab", *words]), "".join(capsys.readouterr())
+
+    return call
+
+
+def test_a_kernel_of_your_own_is_one_more_version(command: Callable[..., tuple[int, str]]) -> None:
+    launch = "mine<1><<<dim3(blocks, M // 8 + 1), dim3(32, 8)>>>(out, x, M, N)"
+    code, said = command("transpose", "mine.cu", MINE, launch.replace("blocks", "N // 32"))
+    rows = {line.split("  ")[0]: line.split() for line in said.splitlines()}
+    assert code == 0
+    assert rows["yours"][1:9] == rows["naive"][1:9], "the same accesses"
+    for wrong, why in (
+        (launch, "name 'blocks' is not defined\n  names in a launch: out, x, M, N, empty, zeros"),
+        (launch.replace("blocks", "4").replace("<1>", "<2>"), "yours: differs by 1.0"),
+        ("mine(out, x)", "is no launch"),
+        ("mine<1><<<1, 32>>>(out)", "1 argument for 4 parameters"),
+        ("", "or no launch"),
+    ):
+        code, said = command("transpose", "mine.cu", MINE, wrong)
+        assert code == 2, wrong
+        assert why in said, said
+
+
+def test_a_c_plus_plus_kernel_of_your_own_is_timed(
+    command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "LARGE", (20, 30, 40))
+    code, said = command(host.LADDER, "mine.cpp", OWN_PRODUCT, "mine")
+    assert code == 0
+    assert "mine of mine.cpp" in said
+    code, said = command(host.LADDER, "mine.cpp", OWN_PRODUCT, "yours")
+    assert (code, "declares no kernel yours" in said) == (2, True)
 
 
 def test_a_report_has_the_numbers_and_the_lessons() -> None:

@@ -1,4 +1,4 @@
-"""Launches written on the command line: `axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)`.
+"""Launches written on the command line: `axpy<<<4, 256>>>(zeros(1000), randn(1000), 2.0, 1000)`.
 
 Tensors are made by expressions as in `python -m tinytensor explain`; nothing is evaluated as Python.
 """
@@ -17,7 +17,7 @@ from tinytensor.cuda.user_kernels import Launcher
 from tinytensor.errors import ArgumentError
 from tinytensor.lab.explain import expression
 
-_LAUNCH = re.compile(r"\s*(\w+)\s*(?:<([^<>]*)>)?\s*(\[.*)", re.DOTALL)
+_LAUNCH = re.compile(r"\s*(\w+)\s*(?:<([^<>]*)>)?\s*(?:<<<(.*?)>>>\s*(\(.*)|(\[.*))", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,38 @@ class Launch:
 
 
 def parse_launch(source: Path, text: str) -> Launch:
-    """Read the launch of a kernel of a .cu file: `name[grid, block](arguments)`, with bytes of dynamic shared
-    memory as a third number in brackets, and template arguments as in C++ behind the name. An argument is a
-    number, None, or an expression that makes a tensor; the kernel gets the address of its first element, so
-    for a view pass strides, too.
+    """Read the launch of a kernel of a .cu file: `name<<<grid, block>>>(arguments)`, or in Python's form with
+    `[grid, block]`, with bytes of dynamic shared memory as a third number, and template arguments as in C++
+    behind the name. An argument is a number, None, or an expression that makes a tensor; the kernel gets the
+    address of its first element, so for a view pass strides, too.
     """
-    found = _LAUNCH.fullmatch(text)
-    match found and _expression(f"_{found[3]}"):
+    found = parts(text)
+    match found and _expression(f"_{found[2]}"):
         case ast.Call(func=ast.Subscript(slice=sizes), args=arguments, keywords=[]) if found:
-            words = [word.strip() for word in found[2].split(",")] if found[2] else []
-            template = [int(word) if word.lstrip("-").isdigit() else word for word in words]
-            kernel = tt.cuda.kernel(source, found[1], *template)
+            kernel = tt.cuda.kernel(source, found[0], *found[1])
             made = [_argument(node, seed) for seed, node in enumerate(arguments)]
             return Launch(kernel[expression.literal(sizes)], made)
     raise ArgumentError(
         f"{text!r} is no launch",
-        why="it must be the name of a kernel, [grid, block] and (arguments)",
+        why="it must be the name of a kernel, <<<grid, block>>> and (arguments)",
         fix=f"--launch {EXAMPLE}",
     )
+
+
+def parts(text: str) -> tuple[str, list[int | str], str] | None:
+    """Kernel, template arguments, and the rest of a launch in Python's form; None if it is no launch.
+
+    Example:
+        >>> parts("tile<8, float><<<dim3(2, 2), 64>>>(x, 5)")
+        ('tile', [8, 'float'], '[(2, 2), 64](x, 5)')
+    """
+    found = _LAUNCH.fullmatch(text)
+    if not found:
+        return None
+    words = [word.strip() for word in found[2].split(",")] if found[2] else []
+    template = [int(word) if word.lstrip("-").isdigit() else word for word in words]
+    sizes = re.sub(r"\bdim3\s*\(", "(", found[3] or "")
+    return found[1], template, found[5] or f"[{sizes}]{found[4]}"
 
 
 def _expression(text: str) -> ast.expr | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-EXAMPLE = '"axpy[4, 256](zeros(1000), randn(1000), 2.0, 1000)"'
+EXAMPLE = '"axpy<<<4, 256>>>(zeros(1000), randn(1000), 2.0, 1000)"'
 PUZZLES = "puzzles"  # default of --folder
 OPTIONS: dict[str, dict[str, Any]] = {
     "--json": {"action": "store_true", "help": "print one JSON object (docs/developers/json_output.md)"},
