@@ -12,7 +12,7 @@ from tinytensor.autograd.levels import active
 from tinytensor.autograd.modes import casting, retaining
 from tinytensor.events import observers
 from tinytensor.op import Op, register, registry
-from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.ops.elementwise.arithmetic import GRADIENT_OPS
 
 
 def leaf(*values, **kwargs):
@@ -226,8 +226,8 @@ def test_grad_is_never_an_expanded_view():
 
 def test_a_fresh_gradient_is_taken_over_without_a_copy(monkeypatch):
     copies = []
-    clone = ALGEBRA.clone
-    monkeypatch.setattr(ALGEBRA, "clone", lambda g: copies.append(g) or clone(g))
+    clone = GRADIENT_OPS.clone
+    monkeypatch.setattr(GRADIENT_OPS, "clone", lambda g: copies.append(g) or clone(g))
     x = tt.ones(100, 100, requires_grad=True)
     (x * 2).backward(tt.ones(100, 100))
     assert (len(copies), x.grad.sum().item()) == (0, 20000)
@@ -341,7 +341,7 @@ def test_backward_with_create_graph_leaves_a_grad_with_history():
 @pytest.mark.parametrize("other", [tt.bfloat16, tt.float16, tt.float32])
 def test_a_sum_of_gradients_keeps_its_dtype(shape, dtype, other):
     total, grad = tt.full(shape, 2.0, dtype=dtype), tt.full(shape, 0.5, dtype=other)
-    ALGEBRA.add_into(total, grad)
+    GRADIENT_OPS.add_into(total, grad)
     assert total.dtype is dtype
     assert np.all(total.astype(tt.float32).numpy() == 2.5)
 

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from tinytensor.autograd.graph import (
-    Algebra,
     Edge,
+    GradientOps,
     Node,
     Output,
     count_edges,
@@ -49,19 +49,19 @@ class Pass:
     """
 
     __slots__ = (
-        *("algebra", "count", "create", "found", "good", "grads", "kept", "keys", "leaves", "owned"),
+        *("ops", "count", "create", "found", "good", "grads", "kept", "keys", "leaves", "owned"),
         *("retain", "roots", "shown", "waiting"),
     )
 
     def __init__(
         self,
         roots: Sequence[Root],
-        algebra: Algebra,
+        ops: GradientOps,
         wanted: Sequence[Edge] | None,
         retain: bool,
         create: bool,
     ) -> None:
-        self.roots, self.algebra, self.retain, self.create = roots, algebra, retain, create
+        self.roots, self.ops, self.retain, self.create = roots, ops, retain, create
         self.count, self.waiting = count_edges([edge for edge, _ in roots])
         self.keys: set[Any] | None = None
         self.good: dict[Node, None] = {}  # if edges are wanted, the nodes from which one is reachable
@@ -79,7 +79,7 @@ class Pass:
     def run(self) -> None:
         """Sum the gradients of all edges: each node runs after all that use it."""
         for edge, grad in self.roots:
-            self.give(edge, grad)
+            self.accumulate(edge, grad)
         for node in in_order(self.count):
             out = self.arrived(node)
             if out is not None:
@@ -89,12 +89,12 @@ class Pass:
                     back = self.visit(node, out)
                 for p, g in zip(node.parents, back, strict=True):
                     if g is not None and p is not None:
-                        self.give(p, g)
+                        self.accumulate(p, g)
                 back = g = None  # so that accumulated gradients have no other reference
             if self.waiting:
                 self._count_down(node.parents)
 
-    def give(self, edge: Edge, grad: Tensor) -> None:
+    def accumulate(self, edge: Edge, grad: Tensor) -> None:
         """Add a contribution to the gradient of an edge: the first sum allocates, later ones do not."""
         grads, kind = self.grads, type(edge)
         if kind is Node or kind is Output:
@@ -106,9 +106,9 @@ class Pass:
         if old is None:
             grads[key] = grad
         elif key in self.owned and type(grad) is Tensor:
-            self.algebra.add_into(old, grad)
+            self.ops.add_into(old, grad)
         else:
-            grads[key] = total = self.algebra.add(old, grad)
+            grads[key] = total = self.ops.add(old, grad)
             if type(total) is Tensor and not self.create:  # not a batched one
                 self.owned.add(key)
             else:
@@ -126,7 +126,7 @@ class Pass:
         if node.extra is not None:
             self.shown = True
             out, kept = node.extra.run_before(out)
-            self.kept += [(t, self.algebra.clone(g)) for t, g in kept]
+            self.kept += [(t, self.ops.clone(g)) for t, g in kept]
         if self.keys is not None:
             self.found.update({key: g for key, g in zip(keys, out, strict=True) if key in self.keys})
             if node not in self.good:
@@ -151,7 +151,7 @@ class Pass:
             back = [g if n else None for g, n in zip(back, needs, strict=True)]
         if node.specs is None:
             return back
-        fit = self.algebra.fit
+        fit = self.ops.fit
         return [g if g is None or s is None else fit(g, *s) for g, s in zip(back, node.specs, strict=True)]
 
     def _count_down(self, parents: Sequence[Edge]) -> None:
@@ -162,7 +162,7 @@ class Pass:
                 if not self.waiting[key]:
                     del self.waiting[key]
                     if key in self.leaves:
-                        self.accumulate((key,))
+                        self.accumulate_leaves((key,))
 
     def result(self, wanted: Sequence[Edge]) -> list[Tensor | None]:
         """The requested gradients, in order; None for edges that no gradient reached."""
@@ -172,7 +172,7 @@ class Pass:
                 self.found[key] = run_tensor_hooks(leaf._hooks, self.grads[key])
         return [self.found.get(key_of(e)) for e in wanted]
 
-    def accumulate(self, keys: Sequence[int]) -> None:
+    def accumulate_leaves(self, keys: Sequence[int]) -> None:
         """Add the gradients of some leaves, all or none, and call their post-accumulate hooks."""
         grads = self.grads
         leaves = [(key, leaf) for key in keys if (leaf := self.leaves.pop(key))._requires]
@@ -181,14 +181,12 @@ class Pass:
                 grads[key] = run_tensor_hooks(leaf._hooks, grads[key])
         copy = self.create or self.shown
         with _accumulating:  # hooks have run; everything that may raise precedes the first change
-            sums = [
-                _sum(leaf, grads.pop(key), copy or bool(leaf._hooks), self.algebra) for key, leaf in leaves
-            ]
+            sums = [_sum(leaf, grads.pop(key), copy or bool(leaf._hooks), self.ops) for key, leaf in leaves]
             for leaf, grad, into in sums:
                 if into is None:
                     set_grad(leaf, grad)
                 else:
-                    self.algebra.add_into(into, grad)
+                    self.ops.add_into(into, grad)
         for _, leaf in leaves:
             if leaf._hooks is not None:
                 for hook in tuple(leaf._hooks.after):
@@ -197,7 +195,7 @@ class Pass:
 
 def run(
     roots: Sequence[Root],
-    algebra: Algebra,
+    ops: GradientOps,
     *,
     wanted: Sequence[Edge] | None = None,
     retain: bool = False,
@@ -209,13 +207,13 @@ def run(
     """
 
     def inside() -> list[Tensor | None]:
-        work = Pass(roots, algebra, wanted, retain or create, create)
+        work = Pass(roots, ops, wanted, retain or create, create)
         work.run()
         if wanted is not None:
             return work.result(wanted)
-        work.accumulate(tuple(work.leaves))
+        work.accumulate_leaves(tuple(work.leaves))
         for t, g in work.kept:
-            set_grad(t, g if t._grad is None else algebra.add(t._grad, g))
+            set_grad(t, g if t._grad is None else ops.add(t._grad, g))
         return []
 
     whole = partial(around, "backward", None, (), run=inside) if observers else inside
@@ -254,14 +252,14 @@ def set_grad(t: Tensor, grad: Tensor | None) -> None:
 _accumulating = lock_for_forks(ACCUMULATION)  # concurrent passes may share a leaf
 
 
-def _sum(leaf: Tensor, grad: Tensor, copy: bool, algebra: Algebra) -> tuple[Tensor, Tensor, Tensor | None]:
+def _sum(leaf: Tensor, grad: Tensor, copy: bool, ops: GradientOps) -> tuple[Tensor, Tensor, Tensor | None]:
     """(leaf, new `leaf.grad`, None), or (leaf, gradient, tensor to add it into in place). The first gradient
     is stored without a copy only if nothing else references its memory.
     """
     have = leaf._grad
     if have is not None:
         if grad_enabled() or have.layout.overlaps():
-            return leaf, algebra.add(have, grad), None
+            return leaf, ops.add(have, grad), None
         return leaf, grad, have
     mine = (
         not copy
@@ -270,7 +268,7 @@ def _sum(leaf: Tensor, grad: Tensor, copy: bool, algebra: Algebra) -> tuple[Tens
         and grad.layout.is_contiguous
         and grad._base is None
     )
-    return leaf, grad if mine else algebra.clone(grad), None
+    return leaf, grad if mine else ops.clone(grad), None
 
 
 class _Probe:
@@ -285,7 +283,7 @@ def _measure_fresh() -> tuple[int, int]:
     Measured through the same call structure, since they differ between Python versions.
     """
 
-    def inner(leaf: Any, grad: Any, copy: bool, algebra: Any) -> tuple[int, int]:
+    def inner(leaf: Any, grad: Any, copy: bool, ops: Any) -> tuple[int, int]:
         return sys.getrefcount(grad), sys.getrefcount(grad.storage)
 
     def outer() -> tuple[int, int]:

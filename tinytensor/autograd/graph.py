@@ -85,7 +85,7 @@ def extra_of(node: Node) -> Extra:
     return node.extra
 
 
-class Algebra:
+class GradientOps:
     """The operations on gradients that a backward pass needs.
 
     Attributes:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinytensor.autograd import backward
 from tinytensor.autograd.backward import FREED, SavedTensors
-from tinytensor.autograd.graph import Algebra, Edge, Node, count_edges, key_of, leads_to
+from tinytensor.autograd.graph import Edge, GradientOps, Node, count_edges, key_of, leads_to
 from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.apply import run_op
 from tinytensor.dispatch.elementwise import Elementwise
@@ -37,13 +37,13 @@ class JvpCall:
 
     Attributes:
         given: the tangent of each input, of its shape and dtype; None is 0. There is one at least.
-        algebra: the operations on gradients, and so on tangents.
+        ops: the operations on gradients, and so on tangents.
     """
 
-    __slots__ = ("algebra", "given", "node")
+    __slots__ = ("given", "node", "ops")
 
-    def __init__(self, node: Node, given: list[Tensor | None], algebra: Algebra) -> None:
-        self.node, self.given, self.algebra = node, given, algebra
+    def __init__(self, node: Node, given: list[Tensor | None], ops: GradientOps) -> None:
+        self.node, self.given, self.ops = node, given, ops
 
     @property
     def saved(self) -> Any:
@@ -76,11 +76,11 @@ class JvpCall:
 
     def total(self, parts: Sequence[Tensor]) -> list[Tensor | None]:
         """The sum, of what each input contributes to the tangent of the only output."""
-        return [reduce(self.algebra.add, parts) if parts else None]
+        return [reduce(self.ops.add, parts) if parts else None]
 
 
 def push(
-    outs: Sequence[Edge], ins: Sequence[Edge], tangents: Found, algebra: Algebra, retain: bool = True
+    outs: Sequence[Edge], ins: Sequence[Edge], tangents: Found, ops: GradientOps, retain: bool = True
 ) -> Found:
     """The tangents of the edges `outs` of a graph, from those of its edges `ins`; without `retain` each node
     frees what it has saved once it was used.
@@ -100,7 +100,7 @@ def push(
                 if not left[key_of(p)]:
                     known.pop(key_of(p), None)
         if node not in known and any([t is not None for t in given]):
-            call = JvpCall(node, given, algebra)
+            call = JvpCall(node, given, ops)
             found = zip(rule_of(node.op)(call), call.outputs(), strict=True)
             for i, (t, spec) in enumerate(found):
                 if t is not None and spec is not None:
@@ -153,11 +153,11 @@ def jvp_by_double_vjp(call: JvpCall) -> Found:
         if check is not None:
             for p, _ in pairs:
                 check(p)
-        fits = [(call.algebra.fit(p, t.layout.shape, t.storage.dtype), t) for p, t in pairs]
+        fits = [(call.ops.fit(p, t.layout.shape, t.storage.dtype), t) for p, t in pairs]
         roots = [(edge, t) for p, t in fits if (edge := edge_of(p)) is not None]
     wanted = [c for c in cotangents if c is not None]
     found = iter(
-        backward.run(roots, call.algebra, wanted=wanted, retain=True, create=create)
+        backward.run(roots, call.ops, wanted=wanted, retain=True, create=create)
         if roots
         else [None] * len(wanted)
     )
@@ -224,7 +224,7 @@ def _by_gradient(call: JvpCall, shape: Shape, dtype: DType) -> Found:
     one = _constant(call, 1.0, shape, dtype)
     grads = call.op.backward((one,), call.saved, call.needs)
     pairs = [(g, t) for g, t in zip(grads, call.given, strict=False) if g is not None and t is not None]
-    sums = [call.algebra.fit(g * t, (), dtype) for g, t in pairs]
+    sums = [call.ops.fit(g * t, (), dtype) for g, t in pairs]
     return call.total([y.reshape(shape) for y in sums])
 
 

@@ -34,30 +34,30 @@ _MAX_PLANS = 10_000
 _INT = frozenset({int})
 
 
-def known_view(x: Tensor, function: str, asked: tuple[Any, ...]) -> Tensor | None:
+def known_view(x: Tensor, function: str, args: tuple[Any, ...]) -> Tensor | None:
     """Cached view for the same arguments and input layout; None if not cached.
 
-    A view depends only on the input layout and the arguments (`asked`), so the checks of the arguments and
+    A view depends only on the input layout and the arguments (`args`), so the checks of the arguments and
     the new layout can be cached. The arguments must be hashable, and must not contain 2.0 or True for 2 or 1:
     see `all_ints`.
     """
     layout = x.layout
-    found = _plans.get((function, asked, layout.shape, layout.strides, layout.offset))
+    found = _plans.get((function, args, layout.shape, layout.strides, layout.offset))
     return None if found is None else make_view(x, *found)
 
 
-def all_ints(asked: tuple[Any, ...]) -> bool:
+def all_ints(args: tuple[Any, ...]) -> bool:
     """Whether all arguments are of type int (not bool)."""
-    return _INT.issuperset(map(type, asked))
+    return _INT.issuperset(map(type, args))
 
 
-def viewed(x: Tensor, op: ViewOp, function: str, asked: tuple[Any, ...] | None) -> Tensor:
-    """The view by an op, which `known_view` then knows as `function(x, *asked)`, unless asked is None."""
+def viewed(x: Tensor, op: ViewOp, function: str, args: tuple[Any, ...] | None) -> Tensor:
+    """The view by an op, which `known_view` then knows as `function(x, *args)`, unless that is None."""
     layout, found = x.layout, op.layout(x.layout)
-    if asked is not None:
+    if args is not None:
         if len(_plans) >= _MAX_PLANS:
             _plans.clear()
-        _plans[function, asked, layout.shape, layout.strides, layout.offset] = found, op
+        _plans[function, args, layout.shape, layout.strides, layout.offset] = found, op
     return make_view(x, found, op)
 
 

@@ -10,7 +10,7 @@ from tinytensor.autograd.modes import enable_grad, grad_enabled
 from tinytensor.dispatch.forward import Found, JvpCall, Rule, push
 from tinytensor.dispatch.record import edge_of
 from tinytensor.op import Grads, Needs, Tensor, fields_of
-from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.ops.elementwise.arithmetic import GRADIENT_OPS
 from tinytensor.ops.views.manipulation import alias, detach
 
 
@@ -40,7 +40,7 @@ def partial_vjp(
         ]
         wanted = [edge_of(x) if need and x is not None else None for x, need in zip(xs, needs, strict=True)]
     asked = [e for e in wanted if e is not None]
-    found = iter(backward.run(roots, ALGEBRA, wanted=asked, retain=create, create=create))
+    found = iter(backward.run(roots, GRADIENT_OPS, wanted=asked, retain=create, create=create))
     return tuple([None if e is None else next(found) for e in wanted])
 
 
@@ -59,7 +59,7 @@ def through(plain: Callable[..., Sequence[Tensor | None]]) -> Rule:
         given = [t for t, name in zip(call.given, op.inputs, strict=True) if name in op.slots]
         pairs = [(edge_of(x), t) for x, t in zip(xs, given, strict=True) if t is not None]
         ends = [None if y is None else edge_of(y) for y in outs]
-        return push(ends, [e for e, _ in pairs], [t for _, t in pairs], call.algebra)
+        return push(ends, [e for e, _ in pairs], [t for _, t in pairs], call.ops)
 
     return rule
 

@@ -19,7 +19,7 @@ from tinytensor.dispatch.views import make_view
 from tinytensor.dtypes import DType
 from tinytensor.errors import DeviceError, DTypeError, GradError
 from tinytensor.op import Grads, Needs, Op, Saved, Shape
-from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.ops.elementwise.arithmetic import GRADIENT_OPS
 from tinytensor.ops.views.manipulation import astype
 from tinytensor.tensor import Tensor, is_tensor, meta_of, same_memory
 from tinytensor.transforms.capture import is_capturing
@@ -401,7 +401,7 @@ def _transposed(
     pairs = [(edge_of(y), g) for y, g in zip(outs, given, strict=True) if y is not None]
     wanted = [t for t, need in zip(tangents, needs, strict=True) if need]
     roots = [(edge, g) for edge, g in pairs if edge is not None]
-    found = iter(autograd.run(roots, ALGEBRA, wanted=wanted, retain=True, create=create))
+    found = iter(autograd.run(roots, GRADIENT_OPS, wanted=wanted, retain=True, create=create))
     return [next(found) if need else None for need in needs]
 
 
@@ -484,7 +484,7 @@ def _tangents(cls: type[Function], call: JvpCall) -> Found:
         for t, spec in zip(call.given, context._specs, strict=True)
     ]
     if (level := innermost(given)) is not None:
-        return _by_samples(lambda row: _tangents(cls, JvpCall(call.node, row, call.algebra)), given, level)
+        return _by_samples(lambda row: _tangents(cls, JvpCall(call.node, row, call.ops)), given, level)
     return _call_jvp(cls, context, call.saved, call.needs, given)
 
 

@@ -20,7 +20,7 @@ from tinytensor.dispatch.transfer import constant
 from tinytensor.dtypes import float32
 from tinytensor.errors import DeviceError, DTypeError, GradError, ShapeError, TransformError
 from tinytensor.op import Grads
-from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.ops.elementwise.arithmetic import GRADIENT_OPS
 from tinytensor.ops.views.manipulation import cast
 from tinytensor.runtime.cpu.arrays import NUMPY
 from tinytensor.tensor import Tensor, is_tensor
@@ -109,7 +109,7 @@ def backward(
             fix="make an input with requires_grad=True, outside tt.no_grad()",
         )
     root = start_gradient(x, gradient, "backward")
-    autograd.run([(edge, root)], ALGEBRA, retain=retain_graph, create=create_graph)
+    autograd.run([(edge, root)], GRADIENT_OPS, retain=retain_graph, create=create_graph)
 
 
 def grad(
@@ -172,7 +172,9 @@ def grad(
         return _grad_of_samples(level, outs, ins, starts, given)
     roots = [(edge_of(o), start_gradient(o, s, "grad")) for o, s in zip(outs, starts, strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
-    found = autograd.run(roots, ALGEBRA, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph)
+    found = autograd.run(
+        roots, GRADIENT_OPS, wanted=[edge_of(x) for x in ins], retain=keep, create=create_graph
+    )
     for i, g in enumerate(found):
         if g is None and not allow_unused:
             raise GradError(
@@ -229,7 +231,7 @@ def pushed(
         None if t is None else start_gradient(x, t, "jvp") for x, t in zip(inputs, tangents, strict=True)
     ]
     edges = [edge_of(y) for y in outputs], [edge_of(x) for x in inputs]
-    return list(in_backward(create, True, push, *edges, given, ALGEBRA, retain))
+    return list(in_backward(create, True, push, *edges, given, GRADIENT_OPS, retain))
 
 
 def _edge(what: str, x: Tensor) -> Any:

@@ -27,7 +27,7 @@ from tinytensor.lab.memory.ledger import size_of
 from tinytensor.lab.report import Report, Shown, Table
 from tinytensor.lab.svg import px, svg
 from tinytensor.op import Op, registry
-from tinytensor.ops.elementwise.arithmetic import ALGEBRA
+from tinytensor.ops.elementwise.arithmetic import GRADIENT_OPS
 from tinytensor.tensor import Tensor, is_tensor, wrap
 from tinytensor.transforms.checkpoint import Dropped
 from tinytensor.transforms.gradients import start_gradient
@@ -326,7 +326,7 @@ def _gradients_of(output: Tensor, things: Sequence[Any]) -> dict[int, str]:
     if any(type(thing) is Node and thing.saved is FREED for thing in things):
         return {id(x): short(x.grad) for x in things if is_tensor(x) and x.grad is not None}
     wanted = [thing for thing in things if is_tensor(thing) or thing.outs is None]
-    work = Pass([(edge_of(output), start_gradient(output, None, "graph"))], ALGEBRA, wanted, True, False)
+    work = Pass([(edge_of(output), start_gradient(output, None, "graph"))], GRADIENT_OPS, wanted, True, False)
     in_backward(False, True, work.run)
     found = work.found | work.grads
     return {id(t): short(g) for t in wanted if (g := found.get(key_of(t))) is not None}

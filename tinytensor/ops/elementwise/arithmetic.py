@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytensor.autograd.graph import Algebra
+from tinytensor.autograd.graph import GradientOps
 from tinytensor.dispatch import copies
 from tinytensor.dispatch.elementwise import NUMERIC, REAL, REAL_NUMERIC, Operand, op_of
 from tinytensor.dtypes import DType, iinfo
@@ -285,7 +285,7 @@ def kept_gradient(grad: Tensor) -> Tensor:
     return copied(grad)
 
 
-ALGEBRA = Algebra(add, add_into, fit, kept_gradient)
+GRADIENT_OPS = GradientOps(add, add_into, fit, kept_gradient)
 
 
 def zero_(x: Tensor) -> Tensor:

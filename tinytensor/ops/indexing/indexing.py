@@ -179,9 +179,9 @@ def _write_at(launch: Launch, y: View, value: View, places: View, axes: Axes) ->
 def _parse(x: Tensor, key: Any, what: str) -> tuple[Tensor, Sequence[Tensor], Tensor | None, Axes]:
     """Parse a key into a view of x and its indices, mask and indexed axes; see `split_index`."""
     parts = key if type(key) is tuple else (key,)
-    asked = index_cache_key(parts)
-    if asked is not None or not any([is_advanced(p) for p in parts]):
-        return basic_index(x, parts, asked, what), (), None, ()
+    args = index_cache_key(parts)
+    if args is not None or not any([is_advanced(p) for p in parts]):
+        return basic_index(x, parts, args, what), (), None, ()
     parts = tuple([as_index(p, what, x.storage.device) if is_advanced(p) else p for p in parts])
     return split_index(x, parts, what)
 

@@ -478,12 +478,12 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
     >>> tt.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    asked = _sizes(axes)
-    plain = type(asked) is tuple and all_ints(asked)
-    if plain and (t := known_view(x, "permute", asked)) is not None:
+    args = _sizes(axes)
+    plain = type(args) is tuple and all_ints(args)
+    if plain and (t := known_view(x, "permute", args)) is not None:
         return t
     ndim = len(x.layout.shape)
-    order = normalize_axes(asked, ndim, "permute")
+    order = normalize_axes(args, ndim, "permute")
     if len(order) != ndim:
         raise ShapeError(
             f"permute: axes {order} for a tensor of shape {x.layout.shape}",
@@ -491,7 +491,7 @@ def permute(x: Tensor, *axes: Any) -> Tensor:
             fix=f"for example x.permute({tuple(reversed(range(ndim)))})",
         )
     op = Permute(axes=order, shape_in=x.layout.shape)
-    return viewed(x, op, "permute", asked if plain else None)
+    return viewed(x, op, "permute", args if plain else None)
 
 
 def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
@@ -500,16 +500,16 @@ def transpose(x: Tensor, axis1: int, axis2: int) -> Tensor:
     >>> tt.zeros(2, 3, 4).transpose(0, -1).shape
     (4, 3, 2)
     """
-    asked = (axis1, axis2)
-    plain = all_ints(asked)
-    if plain and (t := known_view(x, "transpose", asked)) is not None:
+    args = (axis1, axis2)
+    plain = all_ints(args)
+    if plain and (t := known_view(x, "transpose", args)) is not None:
         return t
     ndim = len(x.layout.shape)
     a, b = normalize_axis(axis1, ndim, "transpose"), normalize_axis(axis2, ndim, "transpose")
     axes = list(range(ndim))
     axes[a], axes[b] = b, a
     op = Permute(axes=tuple(axes), shape_in=x.layout.shape)
-    return viewed(x, op, "transpose", asked if plain else None)
+    return viewed(x, op, "transpose", args if plain else None)
 
 
 def expand(x: Tensor, *shape: Any) -> Tensor:

@@ -104,25 +104,25 @@ _BOUNDS = frozenset({int, type(None)})
 
 def index_cache_key(parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """Hashable cache key for an index of integers, slices of integers, None and Ellipsis; else None."""
-    asked: list[Any] = []
+    args: list[Any] = []
     for part in parts:
         if type(part) is slice:
             bounds = part.start, part.stop, part.step
             if not _BOUNDS.issuperset(map(type, bounds)):
                 return None
-            asked.append(bounds)
+            args.append(bounds)
         elif type(part) is int or part is None or part is Ellipsis:
-            asked.append(part)
+            args.append(part)
         else:
             return None
-    return tuple(asked)
+    return tuple(args)
 
 
-def basic_index(x: Tensor, parts: tuple[Any, ...], asked: tuple[Any, ...] | None, what: str) -> Tensor:
-    """x[parts] for a key without tensors, checked; `asked` is its cache key, from `index_cache_key`."""
-    if asked is not None and (t := known_view(x, "index", asked)) is not None:
+def basic_index(x: Tensor, parts: tuple[Any, ...], args: tuple[Any, ...] | None, what: str) -> Tensor:
+    """x[parts] for a key without tensors, checked; `args` is its cache key, from `index_cache_key`."""
+    if args is not None and (t := known_view(x, "index", args)) is not None:
         return t
-    return viewed(x, _index(x, normalize_key(parts, x.layout.shape, what)), "index", asked)
+    return viewed(x, _index(x, normalize_key(parts, x.layout.shape, what)), "index", args)
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
