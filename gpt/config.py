@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from gpt.fields import at_least, check_types
 from tinytensor.errors import ArgumentError
@@ -136,11 +136,6 @@ class GPTConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     """Training hyperparameters; the defaults are nanoGPT's CPU recipe."""
-
-    REMOVED: ClassVar[frozenset[str]] = frozenset({  # fields of older files
-        "shard_optimizer", "spike_deviations", "spike_window", "ema_decay", "overfit_one_batch",
-        "sample_prompt", "batch_stride", "muon_momentum",
-    })  # fmt: skip
 
     data: str = "shakespeare"  # training text: shakespeare (embedded), a text file, a folder, or token files
     pattern: str = "*.txt"  # which files of a folder are read, at any depth

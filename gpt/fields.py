@@ -39,8 +39,7 @@ def to_dict(config: object) -> dict[str, Any]:
 def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
     """Config from JSON values, with names and types checked.
 
-    A missing field takes its default, so that files written before the field existed stay readable. Fields
-    that no longer exist, named in `cls.REMOVED`, are left out.
+    A missing field takes its default, so that files written before the field existed stay readable.
 
     Example:
         >>> from gpt.config import TrainConfig
@@ -51,7 +50,7 @@ def from_dict(cls: type[T], values: object, *, source: str = "from_dict") -> T:
     if not isinstance(values, Mapping):
         why = f"an object is expected, not {_shown(values)}"
         raise FormatError(title, why=why, fix='store {"field": value, …}')
-    given = {name: value for name, value in values.items() if name not in getattr(cls, "REMOVED", ())}
+    given = dict(values)
     for name in given.keys() - rules.keys():
         near = closest(str(name), rules) or sorted(rules)
         raise FormatError(title, why=f"there is no field {name!r}", fix=f"there are {', '.join(near)}")

@@ -29,6 +29,7 @@ from gpt.live.watch import WatchConfig, watching
 from gpt.presets import named_configs, preset, with_warmup
 from gpt.training.command import configs_of, train
 from gpt.training.plan import plan
+from gpt.training.run import Run
 from gpt.training.run_lock import alone_in
 from gpt.training.run_log import RunLog
 from gpt.training.run_setup import refuse_ranks
@@ -177,6 +178,20 @@ def _values(word: str) -> list[str]:
     return [f"{name}={value}" for value in values.split(",")]
 
 
+class _Compared(Run):
+    """Run of a variant, which needs a validation loss."""
+
+    def read_data(self, prepared_before: bool) -> None:
+        """Set tokenizer and data; raises ArgumentError without a validation split."""
+        super().read_data(prepared_before)
+        if self.val_tokens is None:
+            raise tt.ArgumentError(
+                f"ablate: {self.train_config.data} has no validation split",
+                why="variants are compared by their validation loss",
+                fix="use a text, or token files with val.bin",
+            )
+
+
 def train_cell(cell: Cell) -> dict[str, Any]:
     """Train a variant, or resume it, or return its result if it is complete."""
     if (cell.folder / "config.json").is_file():
@@ -184,17 +199,12 @@ def train_cell(cell: Cell) -> dict[str, Any]:
     if (cell.folder / _RESULT).is_file():
         return read_json(cell.folder / _RESULT, "ablate")
     begun = bool(list_checkpoints(cell.folder))
-    run = train(cell.model, replace(cell.train, init_from="resume") if begun else cell.train, quiet=True)
+    config = replace(cell.train, init_from="resume") if begun else cell.train
+    run = train(cell.model, config, quiet=True, kind=_Compared)
     if run.stopped_by:
         raise Stopped(run.stopped_by)
     lines = RunLog(run.folder).read()
     losses = [line["val_loss"] for line in lines if "val_loss" in line]
-    if not losses:
-        raise tt.ArgumentError(
-            f"ablate: {cell.train.data} has no validation split",
-            why="variants are compared by their validation loss",
-            fix="use a text, or token files with val.bin",
-        )
     result = {
         "variant": cell.name,
         "parameters": run.model.num_parameters(),

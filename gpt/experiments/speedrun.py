@@ -113,12 +113,8 @@ def run_once(model: GPTConfig, config: TrainConfig) -> dict[str, Any]:
         for _ in range(config.max_steps):
             trainer.step()
         seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - worked
-        return {
-            "seed": config.seed,
-            "seconds": seconds,
-            "cpu_seconds": cpu_seconds,
-            "val_loss": run.evaluate(),
-        }
+        times = {"seconds": seconds, "cpu_seconds": cpu_seconds}
+        return {"seed": config.seed, **times, "val_loss": run.evaluate()}
 
 
 def measure(number: int, seeds: int) -> dict[str, Any]:

@@ -213,8 +213,8 @@ class TuneRun(Run):
 
     def _go_on(self) -> None:
         checkpoint = load_checkpoint(self.folder)
-        saved = checkpoint.state["tune"].get("contents", {})  # older runs have none
-        require_same(saved, self.about.get("contents", {}), self.command, self.folder)
+        saved = checkpoint.state["tune"]["contents"]
+        require_same(saved, self.about["contents"], self.command, self.folder)
         trained = trained_weights(checkpoint.optimizer)
         if trained.keys() != self.trained.keys():
             raise tt.ArgumentError(

@@ -222,12 +222,8 @@ def _model(run: str | None) -> tuple[GPT, Tokenizer, str]:
         return model, tokenizer, f"of {run}, {model.num_parameters():,} parameters"
     tokenizer = CharTokenizer.train(embedded_shakespeare())
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32)
-    model = GPT(config, tt.Generator(0))
-    return (
-        model,
-        tokenizer,
-        "untrained, random weights: train one with make demo, and its numbers have meaning",
-    )
+    about = "untrained, random weights: train one with make demo, and its numbers have meaning"
+    return GPT(config, tt.Generator(0)), tokenizer, about
 
 
 SHOWN_ON_PAGE = 32  # rows and columns of a heat map; of a vocabulary, the most likely of the last token

@@ -17,7 +17,7 @@ from gpt.live.watch import WatchConfig, watching
 from gpt.presets import add_presets, describe_presets, named_configs, preset, with_warmup
 from gpt.training.data_parallel import each_on_its_device, ends_all, first_one_first
 from gpt.training.run import Run
-from gpt.training.run_lock import alone_in
+from gpt.training.run_lock import alone_in, removed_if_refused
 from gpt.training.stopping import exit_code
 from gpt.training.terminal import describe
 from gpt.training.train import Trainer
@@ -90,7 +90,7 @@ def train(
     with ends_all(started):
         ranks, train_config = each_on_its_device(started, train_config)
         with alone_in(train_config.out_dir, kind.command) if ranks.rank == 0 else nullcontext():
-            with first_one_first(ranks):
+            with first_one_first(ranks), removed_if_refused(Path(train_config.out_dir) / "data"):
                 run = kind(model_config, train_config, ranks)
             if not quiet and ranks.rank == 0:
                 print(describe(run), flush=True)

@@ -207,10 +207,8 @@ class Run:
         prune_checkpoints(self.folder, self.step, keep=self.train_config.keep_checkpoints)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if self.ranks.rank == 0:  # older runs saved only the hash of train.bin, if meta.json had one
-            before = {"training data": checkpoint.state["sha256"]} if checkpoint.state.get("sha256") else {}
-            saved = checkpoint.state.get("contents", before)
-            require_same(saved, self.contents, self.command, self.folder)
+        if self.ranks.rank == 0:
+            require_same(checkpoint.state["contents"], self.contents, self.command, self.folder)
         self.step = checkpoint.step
         best = checkpoint.state["best_loss"]
         self.best_loss = None if best is None else float(best)
@@ -219,7 +217,6 @@ class Run:
         self.optimizer.load_state_dict(join_state(checkpoint.optimizer, checkpoint.state["optimizer"]))
         for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
             group.update(options)  # the present config overrides the saved options
-        if "scaler" in checkpoint.state:  # absent in older runs
-            self.scaler.load_state_dict(checkpoint.state["scaler"])
+        self.scaler.load_state_dict(checkpoint.state["scaler"])
         self.batches.load_state_dict(checkpoint.state["batches"])
         tt.default_generator.set_state(checkpoint.state["generator"])

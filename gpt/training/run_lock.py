@@ -1,13 +1,14 @@
 """File lock of a run directory: one process at a time."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from tinytensor.errors import ArgumentError
+from tinytensor.errors import ArgumentError, TinyTensorError
 from tinytensor.files import PathLike, unwritable
 
 _LOCK = ".lock"
@@ -18,8 +19,8 @@ _held: dict[str, int] = {}  # locked folder → thread that holds the lock
 def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
     """Lock a run directory: two runs in one would overwrite each other's data, logs and checkpoints.
 
-    The system releases the lock however the process ends. The lock is reentrant within a thread. A folder
-    that was created for the lock and stayed empty is removed.
+    The system releases the lock however the process ends. The lock is reentrant within a thread. Its file is
+    removed, and a folder that was created for it and stayed empty.
     """
     key = os.path.realpath(folder)
     if _held.get(key) == threading.get_ident():
@@ -49,9 +50,22 @@ def alone_in(folder: PathLike, who: str = "train") -> Iterator[None]:
             yield
         finally:
             del _held[key]
-            if made_here and os.listdir(path) == [_LOCK]:
+            with suppress(OSError):  # the folder was removed meanwhile, or may no longer be written
                 (path / _LOCK).unlink()
-                path.rmdir()
+                if made_here and not os.listdir(path):
+                    path.rmdir()
+
+
+@contextmanager
+def removed_if_refused(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block made, if it raises a TinyTensorError."""
+    made_here = not folder.exists()
+    try:
+        yield
+    except TinyTensorError:
+        if made_here:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _open(path: Path, how: int) -> IO[str]:

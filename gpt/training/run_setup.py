@@ -122,14 +122,7 @@ def refuse_to_overwrite(folder: Path, command: str) -> None:
 
 def refuse_other_ways(checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Raise ArgumentError if a resumed run would change its data, optimizer or other fixed fields."""
-    # not saved by older runs
-    saved = {"optimizer": "adamw", "pattern": TrainConfig.pattern, **checkpoint.state["train"]}
-    if saved.get("ema_decay"):
-        raise tt.FormatError(
-            f"train: the run in {checkpoint.folder.parent} keeps a moving average of its weights",
-            why="that was removed, and its checkpoints hold the average, from which no step goes on",
-            fix=f"start a new run from the average: --init_from={checkpoint.folder} --out_dir=NEW",
-        )
+    saved = checkpoint.state["train"]
     own = (Path(config.data) / TOKENIZER).is_file()  # token files have their own, which overrides the config
     for name in ("data", "optimizer") if own else ("data", "pattern", "tokenizer", "optimizer"):
         if saved.get(name) != getattr(config, name):

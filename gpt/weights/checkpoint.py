@@ -153,7 +153,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def require_kind(state: Mapping[str, Any], kind: str, folder: Path) -> None:
     """Raise for a model of another kind, whose weights may have the same names."""
-    found = state.get("kind", "GPT")  # absent in imported, fine-tuned and older runs
+    found = state.get("kind", "GPT")  # absent in imported and fine-tuned runs
     if found != kind:
         commands = {"GPT": "train or sample", "Encoder": "masked", "EncoderDecoder": "translate"}
         raise FormatError(

@@ -30,7 +30,7 @@ class RunFolder(Source):
             step = checkpoint_folder(run, "best" if (run / "best").exists() else "latest")
         state = read_state(step)
         self.path, self.folder, self._step = path, run, step
-        self.kind = str(state.get("kind", "GPT"))  # absent in imported, fine-tuned and older runs
+        self.kind = str(state.get("kind", "GPT"))  # absent in imported and fine-tuned runs
         self.config = from_dict(GPTConfig, state.get("model"), source=str(step / _STATE))
         self.tensors = tensors_of(read_safetensors(step / _WEIGHTS, writable=writable))
 

@@ -225,7 +225,6 @@ def test_json_takes_defaults_and_whole_floats():
     model = from_dict(GPTConfig, values)
     assert model == SMALL
     assert type(model.dropout) is float
-    assert from_dict(TrainConfig, {"shard_optimizer": True}) == TrainConfig()  # of an older version
 
 
 @pytest.mark.parametrize(

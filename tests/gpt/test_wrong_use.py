@@ -3,6 +3,7 @@
 import contextlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinytensor as tt
@@ -119,6 +120,9 @@ ROWS = [
     ("sample run --prompt=€", "'€'"),
     ("train --init_from=resume --out_dir=runs/dmo", "did you mean runs/demo?"),
     ("train --init_from=run --data=text --out_dir=run", "holds a run already"),
+    ("masked --position=alibi --data=text --out_dir=out", "alibi"),
+    ("train --init_from=run --n_layer=3 --data=letters --out_dir=out", "layer"),
+    ("ablate --data=tokens --vocab_size=13 --grid=bias=true,false --out_dir=out", "no validation split"),
     ("masked --init_from=run --data=text --out_dir=out", "of kind GPT, not Encoder"),
     ("masked run --text=a_", "holds a model of kind GPT"),
     ("translate run --text=a", "holds a model of kind GPT"),
@@ -182,9 +186,12 @@ def place(tmp_path_factory):
         CharTokenizer("abcdefgh").save("letters.json")
         Path("text").write_text("the cat sat on the mat. " * 40)
         Path("pairs.jsonl").write_text('{"source": "abcde", "target": "ABCDE"}\n' * 30)
+        Path("letters").write_text("abcdefgh" * 99)
         Path("empty").touch()
         Path("one").write_text("a")
         Path("cut.gguf").write_bytes(b"GGUF")
+        Path("tokens").mkdir()
+        Path("tokens/train.bin").write_bytes((np.arange(4000) % 13).astype(np.uint16).tobytes())
         Path("bare").mkdir()
         Path("bare/notes").touch()
         assert main(["skipgram", "text", "--out=vectors", "--epochs=1", "--size=6", "--batch_size=64"]) == 0
@@ -192,7 +199,7 @@ def place(tmp_path_factory):
 
 
 def contents():
-    return {path: path.is_file() and path.read_bytes() for path in Path().rglob("*") if path.name != ".lock"}
+    return {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}
 
 
 @pytest.mark.parametrize(("line", "said"), ROWS, ids=[line for line, _ in ROWS])
@@ -204,5 +211,5 @@ def test_wrong_use_is_explained(line, said, place, monkeypatch, capsys):
     assert said in shown.err
     assert [shown.err.count(word) for word in ("error: ", "  why: ", "  fix: ", "Traceback")] == [1, 1, 1, 0]
     assert shown.err.startswith("error: ")
-    assert shown.out == "" or line.startswith("skipgram ")  # which says what it begins
+    assert shown.out == "" or line.startswith(("skipgram ", "ablate "))  # which say what they begin
     assert contents() == before

@@ -157,15 +157,6 @@ def test_batches_come_in_the_order_asked_for(text, tmp_path):
     assert [np.array_equal(inputs, wanted) for inputs in found] == [True, False]
 
 
-def test_a_run_with_a_moving_average_is_not_resumed(text, tmp_path):
-    """Of an older version: its weights are the average, from which no step goes on."""
-    run = train(*configs(text, tmp_path / "run", "--max_steps=2"), quiet=True)
-    path = run.folder / "step_2" / "state.json"
-    path.write_text(path.read_text().replace('"tf32": ', '"ema_decay": 0.9, "tf32": '))
-    with pytest.raises(tt.FormatError, match="keeps a moving average"):
-        Run(*configs(text, run.folder, "--init_from=resume"))
-
-
 def test_a_resumed_run_obeys_the_command_line(text, tmp_path):
     words = ("--max_steps=4", "--weight_decay=0.1")
     first = train(*configs(text, tmp_path / "run", *words), quiet=True)
