@@ -28,6 +28,7 @@ from tinytensor.errors import ArgumentError, TinyTensorError
 
 ROWS = 64  # answers at a time
 MOST = 1_000_000  # questions
+LONGEST = 64  # tokens of an answer
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Score:
         return None if self.chance is None else sqrt(self.value * (1 - self.value) / self.count)
 
 
-def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, most: int = 32) -> Score:
+def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200) -> Score:
     """Score of a model in a task.
 
     Args:
@@ -53,9 +54,8 @@ def score_task(model: GPT, tokenizer: Tokenizer, name: str, count: int = 200, mo
         tokenizer: its tokenizer.
         name: a task of `gpt.tasks`, whose test problems are asked, or a file: see `read_questions`.
         count: number of questions; those of a file are its first ones.
-        most: maximum number of tokens of an answer.
     """
-    return _scored(model, tokenizer, _asked(name, count), count, most)
+    return _scored(model, tokenizer, _asked(name, count), count)
 
 
 def _asked(name: str, count: int) -> VerifiableTask | list[Question]:
@@ -68,19 +68,17 @@ def _asked(name: str, count: int) -> VerifiableTask | list[Question]:
     return read_questions(name)[:count]
 
 
-def _scored(
-    model: GPT, tokenizer: Tokenizer, asked: VerifiableTask | list[Question], count: int, most: int = 32
-) -> Score:
+def _scored(model: GPT, tokenizer: Tokenizer, asked: VerifiableTask | list[Question], count: int) -> Score:
     if isinstance(asked, list):
         return _chosen(model, tokenizer, asked)
-    return _answered(model, tokenizer, asked, count, most)
+    return _answered(model, tokenizer, asked, count)
 
 
-def _answered(model: GPT, tokenizer: Tokenizer, one: VerifiableTask, count: int, most: int) -> Score:
+def _answered(model: GPT, tokenizer: Tokenizer, one: VerifiableTask, count: int) -> Score:
     """Score of greedy answers to test problems."""
     prompts, problems = Prompts(tokenizer), [one.problem(i, "test") for i in range(count)]
     ids, replies = [prompts.of(problem.question) for problem in problems], [""] * count
-    most = max(min(most, model.config.block_size - max(map(len, ids))), 1)
+    most = max(min(LONGEST, model.config.block_size - max(map(len, ids))), 1)
     order = sorted(range(count), key=lambda i: len(ids[i]))  # similar lengths share their first tokens
     for first in range(0, count, ROWS):
         some = order[first : first + ROWS]

@@ -27,8 +27,8 @@ GREETINGS = [
     ("Thank you|Thanks|Thank you!|Thanks!", "You are welcome."),
     ("Goodbye|Bye|Good night|Farewell", "Farewell!"),
 ]  # fmt: skip
-# Of eleven problems; other tasks have 2: see docs/developers/decisions/gpt.md.
-PARTS = {"arithmetic": 3}
+# Of twelve problems; other tasks have 2: see docs/developers/decisions/gpt.md.
+PARTS = {"arithmetic": 3, "reversing": 3}
 Exchange = tuple[str, str]  # question and answer
 
 

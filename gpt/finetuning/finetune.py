@@ -211,13 +211,8 @@ def _begun(name: str, configs: tuple[Any, ...], resume: bool) -> TuneRun:
     if tune.init_from == "base":
         _make_base()
     source = BASE if tune.init_from == "base" else tune.init_from
-    loaded = load(
-        source,
-        block_size=tune.block_size,
-        dropout=tune.dropout,
-        device=tune.device,
-        packed=lora.lora_rank > 0,
-    )
+    packed = lora.lora_rank > 0
+    loaded = load(source, block_size=tune.block_size, dropout=tune.dropout, device=tune.device, packed=packed)
     model, tokenizer = require_tokenizer(loaded, "finetune", source)
     if name == "instruct":
         model, tokenizer = _able_to_talk(model, tokenizer, tune, lora)
@@ -330,7 +325,8 @@ def _run(run: TuneRun) -> int:
     print(f"--- at step {run.step} ---\n{run.show()}\n---\nheld-out    step {begun:>6} {run.step:>11}")
     for key, value in after.items():
         print(f"{key:<15} {before[key]:>8.4f} {value:>11.4f}")
-    tell_files(run.folder, *_next_words(run))
+    talks = run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys()
+    tell_files(run.folder, "chat" if talks else "sample", run.folder)
     return 0
 
 
@@ -345,12 +341,6 @@ def _at_first(run: TuneRun) -> tuple[int, dict[str, float]]:
             if line.get("step") == 0 and "val_loss" in line:
                 return 0, line
     return run.step, run.metrics()
-
-
-def _next_words(run: TuneRun) -> list[object]:
-    """A command that uses the tuned model."""
-    talks = run.tokenizer is not None and {BEGIN, END} <= run.tokenizer.special_tokens.keys()
-    return ["chat" if talks else "sample", run.folder]
 
 
 def _rng(seed: int) -> np.random.Generator:

@@ -45,7 +45,7 @@ class GrpoConfig:
     # what to learn: spelling, counting, sorting, reversing, arithmetic; several by commas
     task: str = "sorting"
     group_size: int = 8  # G, answers to each question; batch_size counts questions
-    max_new_tokens: int = 32  # maximum length of an answer
+    max_new_tokens: int = 36  # maximum length of an answer
     temperature: float = 1.0  # of the sampling, in training and for pass@k
     # grpo: advantages over the standard deviation of the group, answers averaged over their tokens; dr_grpo:
     # without both

@@ -47,6 +47,16 @@ class Spelling(VerifiableTask):
         return _letters(reply)
 
 
+def _reversed_starts(word: str) -> str:
+    """The beginnings of a word backwards, except the whole: each is the one before behind one more letter.
+
+    Example:
+        >>> _reversed_starts("bird")
+        'b ib rib: '
+    """
+    return " ".join(word[:end][::-1] for end in range(1, len(word))) + ": "
+
+
 class Reversing(VerifiableTask):
     """Write a word backwards."""
 
@@ -58,7 +68,7 @@ class Reversing(VerifiableTask):
     def draw(self, rng: random.Random) -> Drawn:
         """A word of 3 to 7 letters."""
         word = pick(rng, words(7))
-        return Drawn(word, {"word": word}, word[::-1])
+        return Drawn(word, {"word": word}, word[::-1], _reversed_starts(word))
 
     def parse(self, reply: str) -> str | None:
         """One word."""

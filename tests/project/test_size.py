@@ -13,7 +13,7 @@ from tests.helpers.source import ROOT
 LIMITS = {
     "tinytensor, Python": 63_069,
     "tinytensor, other": 26_397,
-    "gpt": 17_842,
+    "gpt": 17_840,
     "benchmarks": 7_499,
     "tests": 60_258,
     "docs/guide, examples": 7_663,
