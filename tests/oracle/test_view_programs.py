@@ -143,7 +143,7 @@ class Pair:
             case "unbind", (axis,):
                 return list(x.unbind(axis))
             case "arithmetic_other", ():
-                return [x * other + b]
+                return [(x * other + b).contiguous()]  # PyTorch keeps the order of permuted axes
             case "backwards", ():
                 return [x.flip(tuple(range(x.ndim))).contiguous().clone()]
             case "as_strided", ():
