@@ -245,8 +245,13 @@ def _check_launches(options: argparse.Namespace) -> tuple[Reports, dict[str, Any
             tensors |= parse_launch(Path(options.kernel), text).run()
         values = {name: x.detach().cpu() for name, x in tensors.items()}  # inside: finds unwritten elements
     for name, x in values.items():
-        tell(options, f"{name} = {x.reshape(-1)[:SHOWN].tolist()}{' …' if x.size > SHOWN else ''}")
+        first = x.reshape(-1)[:SHOWN].tolist()
+        shown = ", ".join([f"{v:.6g}" if isinstance(v, float | complex) else str(v) for v in first])
+        tell(options, f"{name} = [{shown}]{' …' if x.size > SHOWN else ''}")
     tell(options, str(report))
+    if not report.findings:
+        compare = f"python -m tinytensor judge {options.kernel} --op NAME"
+        tell(options, f"memory, races and barriers were checked, and no result was compared: {compare}")
     fields = {name: tensor_fields(x) for name, x in values.items()}
     return {options.kernel: report}, {"tensors": fields, "output": output.text}
 
